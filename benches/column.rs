@@ -1,0 +1,122 @@
+//! Each verb of the curve per element, on one core, beside the same work done row by row with curve25519-dalek.
+//!
+//! `RAYON_NUM_THREADS=1 cargo bench --bench column`; without the variable the verbs use all cores.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use curve25519_dalek::scalar::Scalar;
+use datafusion_psi::crypto::{
+    ElementColumn, HashDomain, Permutation, RepeatCheck, SecretScalar, Source, TagColumn, evaluate, evaluate_tags,
+    evaluate_tags_of_rows, hash_and_blind,
+};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use sha2::{Digest, Sha512};
+use std::hint::black_box;
+
+/// A chunk of the wire.
+const CHUNK_ROWS: usize = 4096;
+/// A column, for what is done to a column as a whole.
+const COLUMN_ROWS: usize = 1_000_000;
+/// Bytes per tag for 10^6 against 10^6 rows.
+const TAG_BYTES: usize = 12;
+
+fn rng() -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(20)
+}
+
+fn identifiers() -> Vec<String> {
+    (0..CHUNK_ROWS).map(|row| format!("person-{row}@example.org")).collect()
+}
+
+fn blind(c: &mut Criterion) {
+    let mut group = c.benchmark_group("blind");
+    group.throughput(Throughput::Elements(CHUNK_ROWS as u64)).sample_size(10);
+    let mut rng = rng();
+    let scalar = SecretScalar::random(&mut rng);
+    let domain = HashDomain::new(0, b"transcript");
+    let names = identifiers();
+    // The same time for each kind of row is a promise: compare these figures.
+    let kinds: [(&str, &(dyn Fn(usize) -> Source<'static> + Sync)); 4] = {
+        let names: &'static [String] = names.clone().leak();
+        [
+            ("identifiers", Box::leak(Box::new(|row: usize| Source::Identifier(names[row].as_bytes())))),
+            ("emptied", Box::leak(Box::new(|row: usize| Source::Emptied(names[row].as_bytes())))),
+            ("nulls", &|_| Source::Null),
+            ("dummies", &|row| Source::Dummy { part: 0, index: row as u64 }),
+        ]
+    };
+    for (name, source) in kinds {
+        group.bench_function(name, |b| {
+            b.iter(|| hash_and_blind(&domain, CHUNK_ROWS, source, &scalar, &mut rng));
+        });
+    }
+    let plain = Scalar::random(&mut rng);
+    group.bench_function("dalek, row by row", |b| {
+        b.iter(|| {
+            for name in &names {
+                let point = RistrettoPoint::from_uniform_bytes(&Sha512::digest(name).into());
+                black_box((point * plain).compress());
+            }
+        });
+    });
+    group.finish();
+}
+
+fn evaluation(c: &mut Criterion) {
+    let mut group = c.benchmark_group("evaluate");
+    group.throughput(Throughput::Elements(CHUNK_ROWS as u64)).sample_size(10);
+    let mut rng = rng();
+    let scalar = SecretScalar::random(&mut rng);
+    let domain = HashDomain::new(0, b"transcript");
+    let elements = hash_and_blind(&domain, CHUNK_ROWS, |_| Source::Null, &scalar, &mut rng);
+    let order = Permutation::random(CHUNK_ROWS as u32, &mut rng);
+    group.bench_function("elements", |b| b.iter(|| evaluate(&elements, &scalar).expect("valid elements")));
+    group.bench_function("tags", |b| b.iter(|| evaluate_tags(&elements, &scalar, TAG_BYTES).expect("valid elements")));
+    group.bench_function("tags of permuted rows", |b| {
+        b.iter(|| evaluate_tags_of_rows(&elements, order.rows(), &scalar, TAG_BYTES).expect("valid elements"));
+    });
+    let plain = Scalar::random(&mut rng);
+    group.bench_function("dalek, row by row", |b| {
+        b.iter(|| {
+            for element in elements.elements() {
+                let point = CompressedRistretto(*element).decompress().expect("valid elements");
+                black_box((point * plain).compress());
+            }
+        });
+    });
+    group.finish();
+}
+
+fn whole_column(c: &mut Criterion) {
+    let mut group = c.benchmark_group("column");
+    group.throughput(Throughput::Elements(COLUMN_ROWS as u64)).sample_size(10);
+    let mut rng = rng();
+    let mut bytes = vec![0; COLUMN_ROWS * 32];
+    rng.fill_bytes(&mut bytes);
+    let column = ElementColumn::from_bytes(bytes).expect("a multiple of 32");
+    for tag_bytes in [TAG_BYTES, 20] {
+        let tags = TagColumn::from_elements(&column, tag_bytes);
+        group.bench_with_input(BenchmarkId::new("sort tags", tag_bytes), &tags, |b, tags| {
+            b.iter(|| {
+                let mut tags = tags.clone();
+                tags.sort();
+                tags
+            });
+        });
+    }
+    group.bench_function("check for repeats", |b| {
+        b.iter(|| {
+            let mut check = RepeatCheck::with_capacity(COLUMN_ROWS as u32);
+            check.absorb(&column);
+            check.finish().expect("random bytes do not repeat")
+        });
+    });
+    group.bench_function("permutation", |b| b.iter(|| Permutation::random(COLUMN_ROWS as u32, &mut rng)));
+    let order = Permutation::random(COLUMN_ROWS as u32, &mut rng);
+    group.bench_function("inverse permutation", |b| b.iter(|| order.inverse()));
+    group.finish();
+}
+
+criterion_group!(benches, blind, evaluation, whole_column);
+criterion_main!(benches);

@@ -1,0 +1,106 @@
+//! Whether a share fits its table: what can only be known once the table's columns are.
+
+use arrow::datatypes::{DataType, Schema};
+
+use crate::dp;
+
+use super::error::ConfigError;
+use super::names;
+use super::party::{AggregateRule, Party, Share};
+use super::terms::sum_decimals;
+
+impl Party {
+    /// Checks that all columns that a share names exist, have fitting types, and that no sum within its
+    /// bounds can overflow. For start-up, and before each answer: files change.
+    ///
+    /// # Errors
+    /// The first thing that does not fit, with its line in the policy.
+    pub fn check_columns(&self, share: &Share, table: &Schema) -> Result<(), ConfigError> {
+        let missing = |line: usize, column: &str| {
+            let known = table.fields().iter().map(|field| field.name().as_str());
+            self.error(
+                line,
+                format!("the table '{}' has no column '{}'", share.table, names::shown(column)),
+                names::advice(column, "its columns", known),
+            )
+        };
+        let type_of = |line: usize, column: &str| {
+            let mut found = table.fields().iter().filter(|field| field.name() == column);
+            match (found.next(), found.next()) {
+                (Some(field), None) => Ok(field.data_type()),
+                (Some(_), Some(_)) => Err(self.error(
+                    line,
+                    format!("the table '{}' has several columns '{}'", share.table, names::shown(column)),
+                    "give each column of the file a name of its own",
+                )),
+                (None, _) => Err(missing(line, column)),
+            }
+        };
+        for identifier in &share.identifiers {
+            for column in &identifier.columns {
+                identifier.normaliser.check_type(type_of(identifier.line, column)?).map_err(|reason| {
+                    self.error(
+                        identifier.line,
+                        format!("column '{}' of '{}' cannot be an identifier: {reason}", names::shown(column), share.table),
+                        "name a column of a type that the normaliser takes",
+                    )
+                })?;
+            }
+        }
+        for rule in &share.aggregates {
+            let column = type_of(rule.line, &rule.column)?;
+            self.check_aggregate(share, rule, column)?;
+        }
+        for column in &share.filter_on {
+            type_of(share.lines.filter_on.unwrap_or(share.lines.share), column)?;
+        }
+        Ok(())
+    }
+
+    fn check_aggregate(&self, share: &Share, rule: &AggregateRule, column: &DataType) -> Result<(), ConfigError> {
+        let name = format!("column '{}' of '{}'", names::shown(&rule.column), share.table);
+        let error = |what: String, advice: String| Err(self.error(rule.line, what, advice));
+        let Some(clip) = rule.clip else { return Ok(()) };
+        if column.is_floating() && rule.decimals.is_none() {
+            return error(
+                format!("{name} is of type {column}, and its rule lacks 'decimals'"),
+                "say how many decimals a sum keeps, for example: decimals = 2".to_owned(),
+            );
+        }
+        let Some(decimals) = sum_decimals(column, rule.decimals.unwrap_or(0)) else {
+            return error(
+                format!("{name} is of type {column}, which cannot be summed"),
+                format!("leave out min and max, so that it can be counted: {} = {{ max_rows = {} }}", names::toml_key(&rule.column), rule.max_rows),
+            );
+        };
+        if let Some(written) = rule.decimals
+            && written != decimals
+        {
+            return error(
+                format!("{name} is of type {column}, whose sums have {decimals} decimals, and its rule says {written}"),
+                "leave out 'decimals': it is for floats".to_owned(),
+            );
+        }
+        let mut units = [0; 2];
+        for (unit, (key, bound)) in units.iter_mut().zip([("min", clip.min), ("max", clip.max)]) {
+            let Some(whole) = bound.units(decimals) else {
+                return error(
+                    format!("{key} = {bound} does not fit {name}, whose sums have {decimals} decimals"),
+                    format!("write {key} with at most {decimals} decimals"),
+                );
+            };
+            *unit = whole;
+        }
+        let [min, max] = units;
+        let overflow = dp::Clip::new(min, max)
+            .map_err(|reason| reason.to_string())
+            .and_then(|clip| dp::word_width(share.persons_max, clip, 0).map_err(|reason| reason.to_string()));
+        match overflow {
+            Ok(_) => Ok(()),
+            Err(reason) => error(
+                format!("the bounds of {name} are too wide: {reason}"),
+                "narrow min and max, or lower persons_max in [limits]".to_owned(),
+            ),
+        }
+    }
+}

@@ -1,0 +1,470 @@
+//! `[[share]]`, `[[ask]]` and their budgets.
+
+use crate::psi::normalise::{Normaliser, NormaliserNameError};
+use crate::psi::{COLUMNS_MAX, FilteredRows};
+
+use super::super::decimal::Decimal;
+use super::super::error::ConfigError;
+use super::super::names;
+use super::super::party::{
+    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, Identifier, Party, RequesterValues, Share, ShareLines, Sizes,
+};
+use super::reader::{Key, LaterKey, Section, Value};
+
+/// The most identifiers, aggregated columns and filter columns that one share names.
+const SHARED_MAX: usize = 256;
+/// The most columns of one composite identifier.
+const COMPOSITE_MAX: usize = 16;
+/// The most queries of a budget.
+const QUERIES_MAX: u64 = 1_000_000;
+/// The most decimals of a fixed point: 10^18 units still fit 64 bits.
+const DECIMALS_MAX: u64 = 18;
+/// The most rows of one person that a count may count.
+const MAX_ROWS_MAX: u64 = 1_000_000_000;
+/// The most decimals of an epsilon, so that its share of one query is an exact, small fraction.
+const EPSILON_DECIMALS_MAX: u8 = 6;
+/// The largest epsilon that is still worth calling one.
+const EPSILON_MAX: i64 = 100;
+/// The least noisy number of matches, where the policy does not say.
+const MINIMUM_MATCHED: u64 = 50;
+/// The identifiers per query that an ask's budget is computed for, where the policy does not say.
+const ASKED_IDENTIFIERS: u8 = 3;
+
+const SHARE: &[Key] = &[
+    Key { name: "table", example: "table = \"purchases\"" },
+    Key { name: "with", example: "with = [\"publisher\"]" },
+    Key { name: "identifiers", example: "identifiers = { email = \"email/1\" }" },
+    Key { name: "aggregates", example: "aggregates = { amount = { min = 0, max = 500, max_rows = 20 } }" },
+    Key { name: "requester_values", example: "requester_values = false" },
+    Key { name: "filter_on", example: "filter_on = [\"bought_at\"]" },
+    Key { name: "minimum_matched", example: "minimum_matched = 50" },
+    Key { name: "filtered_rows", example: "filtered_rows = \"hide\"" },
+    Key {
+        name: "budget",
+        example: "[share.budget], and in it: population = \"shoppers\", queries = 10, sizes = { epsilon = 2.0 }, outputs = { noise = \"none\" }",
+    },
+];
+const SHARE_LATER: &[LaterKey] = &[
+    LaterKey { name: "group_by", sentence: "remove it: groups are not answered yet, so a list of labels would allow nothing" },
+    LaterKey { name: "max_labels", sentence: "remove it: groups are not answered yet" },
+    LaterKey { name: "max_parts", sentence: "remove it: groups are not answered yet" },
+    LaterKey { name: "approval", sentence: "remove it: queries cannot be held for approval yet, they would be answered at once" },
+];
+const IDENTIFIER: &[Key] = &[
+    Key { name: "columns", example: "columns = [\"surname\", \"born\"]" },
+    Key { name: "as", example: "as = \"exact/1\"" },
+];
+const AGGREGATE: &[Key] = &[
+    Key { name: "min", example: "min = 0" },
+    Key { name: "max", example: "max = 500" },
+    Key { name: "max_rows", example: "max_rows = 20" },
+    Key { name: "decimals", example: "decimals = 2" },
+];
+const REQUESTER_VALUES: &[Key] = &[
+    Key { name: "min", example: "min = 0" },
+    Key { name: "max", example: "max = 100" },
+    Key { name: "max_rows", example: "max_rows = 20" },
+];
+const BUDGET: &[Key] = &[
+    Key { name: "population", example: "population = \"shoppers\"" },
+    Key { name: "queries", example: "queries = 10" },
+    Key { name: "sizes", example: "sizes = { epsilon = 2.0 }" },
+    Key { name: "outputs", example: "outputs = { noise = \"none\" }" },
+    Key { name: "period", example: "period = \"forever\"" },
+];
+const ASK: &[Key] = &[
+    Key { name: "of", example: "of = [\"publisher\"]" },
+    Key { name: "population", example: "population = \"shoppers\"" },
+    Key { name: "rows", example: "rows = \"pad\"" },
+    Key { name: "identifiers", example: "identifiers = 3" },
+    Key { name: "budget", example: "[ask.budget], and in it: queries = 100, sizes = { epsilon = 2.0 }" },
+];
+const ASK_BUDGET: &[Key] = &[
+    Key { name: "queries", example: "queries = 100" },
+    Key { name: "sizes", example: "sizes = { epsilon = 2.0 }" },
+    Key { name: "period", example: "period = \"forever\"" },
+];
+const ASK_BUDGET_LATER: &[LaterKey] = &[
+    LaterKey { name: "outputs", sentence: "remove it: results come to the asking party, the other one's budget is charged for them" },
+];
+const SIZES: &[Key] = &[
+    Key { name: "epsilon", example: "epsilon = 2.0" },
+    Key { name: "delta", example: "delta = 1e-7" },
+    Key { name: "exact", example: "exact = true" },
+];
+const OUTPUTS: &[Key] = &[Key { name: "noise", example: "noise = \"none\"" }];
+const OUTPUTS_LATER: &[LaterKey] = &[
+    LaterKey {
+        name: "epsilon",
+        sentence: "results carry no noise yet: write outputs = { noise = \"none\" } if exact results may leave, or do not share the table",
+    },
+    LaterKey {
+        name: "delta",
+        sentence: "results carry no noise yet: write outputs = { noise = \"none\" } if exact results may leave, or do not share the table",
+    },
+];
+
+/// Reads all `[[share]]`; tables and peers are those of `party`.
+pub(super) fn shares(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Share>, ConfigError> {
+    let mut shares: Vec<Share> = Vec::new();
+    for value in super::each(top, "share")? {
+        let share = share(&value, party, &shares)?;
+        shares.push(share);
+    }
+    // One account pays for all shares of its population, so all are computed for the widest of them,
+    // and for padding if any of them pads.
+    let accounts: Vec<(u8, bool)> = shares
+        .iter()
+        .map(|share| {
+            let same = || shares.iter().filter(|other| other.budget.population == share.budget.population);
+            let widest = same().map(|other| other.identifiers.len()).max().unwrap_or(1);
+            (widest.min(COLUMNS_MAX) as u8, same().any(|other| other.filtered_rows == FilteredRows::Pad))
+        })
+        .collect();
+    for (share, (columns, padded)) in shares.iter_mut().zip(accounts) {
+        share.columns = columns;
+        share.padded_account = padded;
+    }
+    Ok(shares)
+}
+
+fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Share, ConfigError> {
+    let mut section = value.section("[[share]]", SHARE, SHARE_LATER)?;
+    let table_value = section.required("table")?;
+    let table = table_value.text()?.to_owned();
+    if party.table(&table).is_none() {
+        let known = party.tables.iter().map(|table| table.name.as_str());
+        return Err(table_value.error(
+            format_args!("is '{}', and no [[table]] has that name", names::shown(&table)),
+            names::advice(&table, "tables", known),
+        ));
+    }
+    section.title = format!("[[share]] of '{table}'");
+    let with = known_peers(section.required("with")?, party)?;
+    for (peer, element) in &with {
+        if let Some(other) = earlier.iter().find(|share| share.table == table && share.with.contains(peer)) {
+            return Err(element.error(
+                format_args!("names '{peer}', which the share of line {} already shows '{table}'", other.lines.share),
+                "a peer sees a table by one share: join the two, or take the peer out of one",
+            ));
+        }
+    }
+    let with: Vec<String> = with.into_iter().map(|(peer, _)| peer).collect();
+
+    let identifiers_value = section.required("identifiers")?;
+    let identifiers = identifiers(identifiers_value)?;
+    let aggregates_value = section.optional("aggregates");
+    let aggregates = aggregates_value.map(aggregates).transpose()?.unwrap_or_default();
+    let own = section.optional("requester_values");
+    let requester_values = own.map(requester_values).transpose()?.flatten();
+    let filter_value = section.optional("filter_on");
+    let filter_on = match filter_value {
+        Some(value) => value.distinct(true, Value::column_name)?.into_iter().map(|(column, _)| column).collect(),
+        None => Vec::new(),
+    };
+    if let Some(value) = filter_value.filter(|_| filter_on.len() > SHARED_MAX) {
+        return Err(value.error(format_args!("names {} columns", filter_on.len()), format!("at most {SHARED_MAX} are possible")));
+    }
+    let minimum_matched =
+        section.optional("minimum_matched").map_or(Ok(MINIMUM_MATCHED), |value| value.whole(0..=1_000_000_000_000))?;
+    let filtered_rows = match section.optional("filtered_rows") {
+        None => FilteredRows::Hide,
+        Some(value) => {
+            let all = [FilteredRows::Hide, FilteredRows::Pad, FilteredRows::Reveal];
+            *one_of(value, &all.map(|rows| (rows.name(), rows)))?
+        }
+    };
+    let budget = share_budget(section.required("budget")?, &table)?;
+    if let (FilteredRows::Pad, Sizes::Exact, Some(value)) =
+        (filtered_rows, budget.sizes, section.optional("filtered_rows"))
+    {
+        return Err(value.error(
+            "is 'pad', and the budget's sizes are exact",
+            "padding needs sizes = { epsilon = … }; write \"hide\" or \"reveal\", or give an epsilon",
+        ));
+    }
+    for other in earlier.iter().filter(|share| share.with.iter().any(|peer| with.contains(peer))) {
+        let same = other.budget.queries == budget.queries && other.budget.sizes == budget.sizes;
+        if other.budget.population == budget.population && !same {
+            return Err(section.required("budget")?.error(
+                format_args!(
+                    "differs from that of line {}, and both are about the population '{}'",
+                    other.budget.line, budget.population
+                ),
+                "shares of one population draw on one account: give both the same queries and sizes, or different populations",
+            ));
+        }
+    }
+    Ok(Share {
+        with,
+        identifiers,
+        aggregates,
+        requester_values,
+        filter_on,
+        minimum_matched,
+        filtered_rows,
+        budget,
+        columns: 1,
+        padded_account: false,
+        persons_max: party.limits.persons_max,
+        lines: ShareLines {
+            share: section.line(),
+            identifiers: identifiers_value.line(),
+            aggregates: aggregates_value.map(Value::line),
+            requester_values: own.map(Value::line),
+            filter_on: filter_value.map(Value::line),
+        },
+        table,
+    })
+}
+
+/// A list of peers' names, each known.
+fn known_peers<'s, 'd>(value: &Value<'s, 'd>, party: &Party) -> Result<Vec<(String, Value<'s, 'd>)>, ConfigError> {
+    let named = value.distinct(false, |element| Ok(element.text()?.to_owned()))?;
+    for (name, element) in &named {
+        if party.peer(name).is_none() {
+            let known = party.peers.iter().map(|peer| peer.name.as_str());
+            return Err(element.error(
+                format_args!("names '{}', and no [[peer]] has that name", names::shown(name)),
+                names::advice(name, "peers", known),
+            ));
+        }
+    }
+    Ok(named)
+}
+
+fn one_of<'a, T>(value: &Value<'_, '_>, choices: &'a [(&'static str, T)]) -> Result<&'a T, ConfigError> {
+    let text = value.text()?;
+    choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| choice).ok_or_else(|| {
+        value.error(
+            format_args!("is '{}'", names::shown(text)),
+            names::advice(text, "possible values", choices.iter().map(|(name, _)| *name)),
+        )
+    })
+}
+
+fn identifiers(value: &Value<'_, '_>) -> Result<Vec<Identifier>, ConfigError> {
+    let mut identifiers: Vec<Identifier> = Vec::new();
+    let example = "email = \"email/1\", or person = { columns = [\"surname\", \"born\"], as = \"exact/1\" }";
+    for entry in value.names()? {
+        let entry = entry.example(example);
+        let name = entry.name().to_owned();
+        if !names::is_column(&name) {
+            return Err(entry.key_error("is no identifier's name", "a name has 1 to 256 bytes and no control characters"));
+        }
+        let (columns, normaliser) = if entry.is_text() {
+            (vec![name.clone()], normaliser(&entry)?)
+        } else {
+            let section = entry.section(entry.title(), IDENTIFIER, &[])?;
+            let columns = section.required("columns")?;
+            let named = columns.distinct(false, Value::column_name)?;
+            if named.len() > COMPOSITE_MAX {
+                return Err(columns.error(format_args!("names {} columns", named.len()), format!("at most {COMPOSITE_MAX} are possible")));
+            }
+            (named.into_iter().map(|(column, _)| column).collect(), normaliser(section.required("as")?)?)
+        };
+        let sorted = |columns: &[String]| {
+            let mut columns = columns.to_vec();
+            columns.sort();
+            columns
+        };
+        if let Some(other) = identifiers.iter().find(|other| sorted(&other.columns) == sorted(&columns)) {
+            return Err(entry.key_error(
+                format_args!("is made of the same columns as '{}'", names::shown(&other.name)),
+                "a query could not tell them apart: keep one",
+            ));
+        }
+        identifiers.push(Identifier { name, columns, normaliser, line: entry.line() });
+    }
+    if identifiers.is_empty() || identifiers.len() > SHARED_MAX {
+        return Err(value.error(
+            format_args!("names {} identifiers", identifiers.len()),
+            format!("name 1 to {SHARED_MAX}, for example: {example}"),
+        ));
+    }
+    Ok(identifiers)
+}
+
+/// A normaliser's name, which the matching itself has to know.
+fn normaliser(value: &Value<'_, '_>) -> Result<Normaliser, ConfigError> {
+    let text = value.text()?;
+    text.parse().map_err(|reason: NormaliserNameError| match reason {
+        NormaliserNameError::Region { .. } => value.error(
+            format_args!("is '{}', whose region is none", names::shown(text)),
+            "write two capital letters of ISO 3166, such as phone/1:US",
+        ),
+        reason => value.error(format_args!("is '{}'", names::shown(text)), reason.to_string()),
+    })
+}
+
+fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> {
+    let mut rules = Vec::new();
+    for entry in value.names()? {
+        let entry = entry.example("amount = { min = 0, max = 500, max_rows = 20 }");
+        let column = entry.name().to_owned();
+        if !names::is_column(&column) {
+            return Err(entry.key_error("is no column's name", "a column's name has 1 to 256 bytes and no control characters"));
+        }
+        let section = entry.section(entry.title(), AGGREGATE, &[])?;
+        let clip = clip(&section)?;
+        let decimals = section.optional("decimals").map(|value| value.whole(0..=DECIMALS_MAX)).transpose()?;
+        if let (None, Some(value)) = (clip, section.optional("decimals")) {
+            return Err(value.error("has no bounds beside it", "give min and max too, or leave it out: a count has no decimals"));
+        }
+        let max_rows = section.required("max_rows")?.whole(1..=MAX_ROWS_MAX)?;
+        let decimals = decimals.map(|decimals| decimals as u8);
+        if let (Some(clip), Some(decimals)) = (clip, decimals) {
+            for (key, bound) in [("min", clip.min), ("max", clip.max)] {
+                if bound.decimals() > decimals {
+                    return Err(section.required(key)?.error(
+                        format_args!("is {bound}, which has more decimals than the {decimals} of the sum"),
+                        "give the bound no more decimals than `decimals` says",
+                    ));
+                }
+            }
+        }
+        rules.push(AggregateRule { column, clip, max_rows, decimals, line: entry.line() });
+    }
+    if rules.len() > SHARED_MAX {
+        return Err(value.error(format_args!("names {} columns", rules.len()), format!("at most {SHARED_MAX} are possible")));
+    }
+    Ok(rules)
+}
+
+/// `min` and `max`, which stand together or not at all.
+fn clip(section: &Section<'_, '_>) -> Result<Option<Clip>, ConfigError> {
+    let clip = match (section.optional("min"), section.optional("max")) {
+        (None, None) => return Ok(None),
+        (Some(_), None) => section.required("max").map(|_| None)?,
+        (None, Some(_)) => section.required("min").map(|_| None)?,
+        (Some(min), Some(max)) => {
+            let clip = Clip { min: min.decimal()?, max: max.decimal()? };
+            if clip.min > clip.max {
+                return Err(min.error(format_args!("is {}, above max = {}", clip.min, clip.max), "write the smaller one as min"));
+            }
+            Some(clip)
+        }
+    };
+    Ok(clip)
+}
+
+fn requester_values(value: &Value<'_, '_>) -> Result<Option<RequesterValues>, ConfigError> {
+    if value.is_boolean() {
+        return match value.boolean()? {
+            false => Ok(None),
+            true => Err(value.error("is true", "write the bounds of one person's total: requester_values = { min = 0, max = 100 }")),
+        };
+    }
+    let section = value.section("requester_values", REQUESTER_VALUES, &[])?;
+    section.required("min")?;
+    section.required("max")?;
+    let max_rows = section.optional("max_rows").map(|value| value.whole(1..=MAX_ROWS_MAX)).transpose()?;
+    Ok(clip(&section)?.map(|clip| RequesterValues { clip, max_rows }))
+}
+
+fn share_budget(value: &Value<'_, '_>, table: &str) -> Result<BudgetTerms, ConfigError> {
+    let section = value.section(format!("[share.budget] of '{table}'"), BUDGET, &[])?;
+    let population = section.required("population")?.sql_name()?;
+    let outputs = section.required("outputs")?.section(format!("outputs of '{table}'"), OUTPUTS, OUTPUTS_LATER)?;
+    one_of(outputs.required("noise")?, &[("none", ())])?;
+    budget(&section, population)
+}
+
+/// What the budgets of shares and asks have in common.
+fn budget(section: &Section<'_, '_>, population: String) -> Result<BudgetTerms, ConfigError> {
+    let queries = section.required("queries")?.whole(1..=QUERIES_MAX)?;
+    let sizes = sizes(section.required("sizes")?)?;
+    if let Some(period) = section.optional("period")
+        && period.text()? != "forever"
+    {
+        return Err(period.error(
+            format_args!("is '{}', and budgets that renew are not supported by this version", names::shown(period.text()?)),
+            "write \"forever\" or leave it out",
+        ));
+    }
+    Ok(BudgetTerms { population, queries, sizes, line: section.line() })
+}
+
+fn sizes(value: &Value<'_, '_>) -> Result<Sizes, ConfigError> {
+    let section = value.section("sizes", SIZES, &[])?;
+    let (epsilon, delta) = (section.optional("epsilon"), section.optional("delta"));
+    if let Some(exact) = section.optional("exact") {
+        if !exact.boolean()? {
+            return Err(exact.error("is false, which says nothing", "write sizes = { epsilon = 2.0 }"));
+        }
+        if epsilon.is_some() || delta.is_some() {
+            return Err(exact.error("stands beside epsilon or delta", "write either { exact = true } or { epsilon = 2.0 }"));
+        }
+        return Ok(Sizes::Exact);
+    }
+    let Some(value) = epsilon else {
+        return Err(section.error(
+            "sizes lacks 'epsilon'",
+            "write sizes = { epsilon = 2.0 }, or sizes = { exact = true } if the numbers of matches may be seen exactly",
+        ));
+    };
+    let epsilon = value.decimal()?;
+    if epsilon <= Decimal::ZERO || epsilon > Decimal::from(EPSILON_MAX) || epsilon.decimals() > EPSILON_DECIMALS_MAX {
+        return Err(value.error(
+            format_args!("is {epsilon}"),
+            format!("it must be above 0, at most {EPSILON_MAX}, with at most {EPSILON_DECIMALS_MAX} decimals"),
+        ));
+    }
+    let delta = match delta {
+        None => None,
+        Some(value) => {
+            let delta = value.decimal()?;
+            if delta <= Decimal::ZERO || delta >= Decimal::from(1) {
+                return Err(value.error(
+                    format_args!("is {delta}"),
+                    "it must be above 0 and below 1, or left out for 1 / (10 N), N the larger table",
+                ));
+            }
+            Some(delta)
+        }
+    };
+    Ok(Sizes::Private { epsilon, delta })
+}
+
+/// Reads all `[[ask]]`; peers are those of `party`.
+pub(super) fn asks(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Ask>, ConfigError> {
+    let mut asks: Vec<Ask> = Vec::new();
+    for value in super::each(top, "ask")? {
+        let section = value.section("[[ask]]", ASK, &[])?;
+        let of = known_peers(section.required("of")?, party)?;
+        for (peer, element) in &of {
+            if let Some(other) = asks.iter().find(|ask| ask.of.contains(peer)) {
+                return Err(element.error(
+                    format_args!("names '{peer}', as does the [[ask]] of line {}", other.line),
+                    "a peer is asked on one account: join the two, or take the peer out of one",
+                ));
+            }
+        }
+        let population = section.required("population")?.sql_name()?;
+        let budget_value = section.required("budget")?;
+        let budget = budget(&budget_value.section("[ask.budget]", ASK_BUDGET, ASK_BUDGET_LATER)?, population)?;
+        let rows = match section.optional("rows") {
+            None => AskedRows::Pad,
+            Some(value) => *one_of(value, &[("pad", AskedRows::Pad), ("reveal", AskedRows::Reveal)])?,
+        };
+        if (rows, budget.sizes) == (AskedRows::Pad, Sizes::Exact) {
+            let (what, advice) = (
+                "[[ask]] pads its rows, and the budget's sizes are exact",
+                "padding needs sizes = { epsilon = … }; write rows = \"reveal\", or give an epsilon",
+            );
+            return Err(section.error(what, advice));
+        }
+        let identifiers = section
+            .optional("identifiers")
+            .map_or(Ok(u64::from(ASKED_IDENTIFIERS)), |value| value.whole(1..=COLUMNS_MAX as u64))?;
+        asks.push(Ask {
+            of: of.into_iter().map(|(peer, _)| peer).collect(),
+            rows,
+            identifiers: identifiers as u8,
+            budget,
+            persons_max: party.limits.persons_max,
+            line: section.line(),
+        });
+    }
+    Ok(asks)
+}

@@ -1,0 +1,26 @@
+//! What the room's tests share.
+
+/// A party with one table and two peers, and nothing shared.
+pub(super) const PARTIES: &str = r#"
+[party]
+name = "advertiser"
+
+[[table]]
+name = "purchases"
+location = "data/purchases/*.parquet"
+
+[[table]]
+name = "salaries"
+location = ["data/salaries.csv"]
+
+[[peer]]
+name = "publisher"
+address = "grpc://127.0.0.1:50051"
+
+[[peer]]
+name = "bank"
+address = "grpc://localhost:50053"
+"#;
+
+/// The sample of the documentation.
+pub(super) const SAMPLE: &str = include_str!("sample.toml");

@@ -1,0 +1,318 @@
+//! The requester: makes the offer, checks the answer, and opens the sums.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+
+use crate::dp::{Reservation, Spent};
+
+use super::frame::{Inbound, Outbound};
+use super::hello::{Answer, transcript_hash};
+use super::run::{Agreed, AgreedWord, Run};
+use super::{
+    Entries, Error, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Question, Role, Session, SessionId,
+    WordTerms, hello_schema,
+};
+use super::matching::tag_bytes;
+use super::limits::word_width;
+
+/// What the requester brings to the hello.
+#[derive(Debug, Clone)]
+pub struct OfferTerms {
+    /// The session's name: fresh, random.
+    pub session: SessionId,
+    /// This party's name.
+    pub requester: String,
+    /// The peer's name.
+    pub responder: String,
+    /// What is asked.
+    pub question: Question,
+    /// The versioned normaliser of each match column, as the identifiers were normalised here.
+    pub normalisers: Vec<String>,
+    /// The least number of dummies per column that this party's own policy asks for.
+    pub dummies: u64,
+    /// k of the OT extension: 1, 2, 4 or 8.
+    pub ot_width: u8,
+    /// The clip bounds of each aggregate that the query was planned with; the answer must say the same.
+    pub words: Vec<WordTerms>,
+}
+
+/// What the requester has in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// One sum per aggregate of the question, in units of 10^-decimals of its [`WordTerms`].
+    pub sums: Vec<i128>,
+    /// The noisy number of matches per column, dummies included.
+    pub sizes: Vec<u64>,
+    /// The session's dummies per column and party.
+    pub dummies: u64,
+    /// Entries of the responder's table, as it announced them.
+    pub peer_persons: u64,
+}
+
+/// The requester's session.
+pub struct Requester {
+    id: SessionId,
+    limits: Limits,
+    stage: Stage,
+}
+
+enum Stage {
+    Hello { hello: Box<Hello>, answer: Option<Answer>, outbound: Outbound, inbound: Inbound },
+    Run(Box<Run>),
+    Failed,
+}
+
+struct Hello {
+    offer: Offer,
+    words: Vec<WordTerms>,
+    entries: Entries,
+    charge: Charge,
+    rng: ChaCha20Rng,
+}
+
+/// A charge turns from reserved into spent when the first message leaves.
+pub(crate) enum Charge {
+    Reserved(Reservation),
+    Spent(Spent),
+    Moving,
+}
+
+impl Charge {
+    /// Before the first message leaves.
+    pub(crate) fn spend(&mut self) {
+        *self = match std::mem::replace(self, Charge::Moving) {
+            Charge::Reserved(reservation) => Charge::Spent(reservation.spend()),
+            other => other,
+        };
+    }
+
+    /// The proof, once spent.
+    pub(crate) fn proof(self) -> Result<Spent, Error> {
+        match self {
+            Charge::Spent(spent) => Ok(spent),
+            _ => Err(Error::internal("a session went on without its charge")),
+        }
+    }
+}
+
+impl Requester {
+    /// A session that is about to make its offer. `entries` holds the totals of the question's own aggregates;
+    /// `reservation` proves that this side's budget was charged. `rng` must be seeded by the operating system.
+    pub fn new(
+        terms: OfferTerms,
+        entries: Entries,
+        reservation: Reservation,
+        limits: Limits,
+        mut rng: ChaCha20Rng,
+    ) -> Result<Self, Error> {
+        let own = terms.question.aggregates.iter().filter(|aggregate| aggregate.is_own()).count();
+        entries.check(terms.question.identifiers.len(), own)?;
+        if terms.words.len() != terms.question.aggregates.len() {
+            return Err(Error::internal("clip bounds for another number of aggregates"));
+        }
+        limits.check_own(entries.announced(), terms.dummies)?;
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let offer = Offer {
+            session: terms.session,
+            requester: terms.requester,
+            responder: terms.responder,
+            nonce,
+            question: terms.question,
+            normalisers: terms.normalisers,
+            persons: entries.announced(),
+            dummies: terms.dummies,
+            ot_width: terms.ot_width,
+        };
+        let hello = Hello { offer, words: terms.words, entries, charge: Charge::Reserved(reservation), rng };
+        Ok(Requester {
+            id: hello.offer.session,
+            limits,
+            stage: Stage::Hello {
+                hello: Box::new(hello),
+                answer: None,
+                outbound: Outbound::new(1),
+                inbound: Inbound::new(Phase::Hello, hello_schema(), 1),
+            },
+        })
+    }
+
+    /// The answer, once [`Session::phase`] is `None`.
+    pub fn into_answer(self) -> Result<Answered, Error> {
+        let Stage::Run(run) = self.stage else {
+            return Err(Error::internal("the answer of a session that has not ended"));
+        };
+        let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().responder_persons);
+        let finished = run.finish()?;
+        Ok(Answered { sums: finished.sums, sizes: finished.sizes, dummies, peer_persons })
+    }
+
+    /// Holds the answer against the offer, field by field, and settles the session's parameters.
+    fn settle(&self, hello: &Hello, answer: &Answer) -> Result<Agreed, Error> {
+        let offer = &hello.offer;
+        let wrong = |field: &str, reason: String| {
+            Error::from(PeerMisbehaved::Hello { message: "answer", field: field.to_owned(), reason })
+        };
+        if answer.session != offer.session {
+            return Err(wrong("session", "is not the offer's".to_owned()));
+        }
+        if answer.normalisers != offer.normalisers {
+            return Err(Error::Incompatible(format!(
+                "the two sides normalise differently: {} normalises by {}, this side by {}",
+                offer.responder,
+                answer.normalisers.join(", "),
+                offer.normalisers.join(", ")
+            )));
+        }
+        if answer.dummies < offer.dummies {
+            return Err(wrong("dummies", format!("{} are fewer than the {} offered", answer.dummies, offer.dummies)));
+        }
+        self.limits.check_peer("answer", answer.persons, answer.dummies)?;
+        if answer.ot_width != offer.ot_width {
+            return Err(wrong("ot-width", "is not the offer's".to_owned()));
+        }
+        let columns = offer.columns();
+        let rows = |persons: u64| persons + columns as u64 * answer.dummies;
+        if answer.tag_bytes != tag_bytes(rows(offer.persons), rows(answer.persons), columns) {
+            return Err(wrong("tag-bytes", "do not follow from the counts".to_owned()));
+        }
+        if answer.words.len() != hello.words.len() {
+            return Err(wrong("word", format!("{} for {} aggregates", answer.words.len(), hello.words.len())));
+        }
+        let persons = offer.persons.min(answer.persons);
+        let mut words = Vec::with_capacity(answer.words.len());
+        for (((terms, bits), planned), aggregate) in
+            answer.words.iter().zip(&hello.words).zip(&offer.question.aggregates)
+        {
+            if terms != planned {
+                return Err(Error::Incompatible(format!(
+                    "{}'s terms for {aggregate} have changed since the query was planned; run the query again",
+                    offer.responder
+                )));
+            }
+            let width = word_width(persons, terms)?;
+            if 8 * width.bytes() != usize::from(*bits) {
+                return Err(wrong("word", format!("{bits} bits do not follow from the bounds")));
+            }
+            let owner = if aggregate.is_own() { Role::Requester } else { Role::Responder };
+            words.push(AgreedWord { owner, terms: *terms, width });
+        }
+        Ok(Agreed {
+            transcript: transcript_hash(offer, answer),
+            columns,
+            requester_persons: offer.persons,
+            responder_persons: answer.persons,
+            dummies: answer.dummies,
+            words,
+            minimum_matched: answer.minimum_matched,
+            ot_width: answer.ot_width,
+        })
+    }
+}
+
+impl Session for Requester {
+    fn role(&self) -> Role {
+        Role::Requester
+    }
+
+    fn id(&self) -> SessionId {
+        self.id
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        match &self.stage {
+            Stage::Hello { .. } => Some(Phase::Hello),
+            Stage::Run(run) => run.phase(),
+            Stage::Failed => None,
+        }
+    }
+
+    fn out_schema(&self) -> SchemaRef {
+        match &self.stage {
+            Stage::Run(run) => run.schemas().0,
+            _ => hello_schema(),
+        }
+    }
+
+    fn in_schema(&self) -> SchemaRef {
+        match &self.stage {
+            Stage::Run(run) => run.schemas().1,
+            _ => hello_schema(),
+        }
+    }
+
+    fn poll_output(&mut self) -> Result<Output, Error> {
+        match &mut self.stage {
+            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+                Some(_) => {
+                    hello.charge.spend();
+                    Output::Batch(hello.offer.to_batch())
+                }
+                None => Output::Done,
+            }),
+            Stage::Run(run) => run.poll_output(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Hello { answer, inbound, .. } => {
+                // A hello is one batch of any number of rows, not a stream of announced length.
+                if answer.is_some() {
+                    return Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into());
+                }
+                *answer = Some(Answer::from_batch(&batch)?);
+                inbound.count_one()?;
+                Ok(())
+            }
+            Stage::Run(run) => run.receive(&batch),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn end_input(&mut self) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Hello { inbound, .. } => Ok(inbound.end()?),
+            Stage::Run(run) => run.end_input(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.stage, Stage::Failed) {
+            Stage::Hello { hello, answer, outbound, inbound } => {
+                let Some(answer) = answer.filter(|_| outbound.is_done() && inbound.is_ended()) else {
+                    return Err(Error::internal("the hello was closed before both of its directions had ended"));
+                };
+                let agreed = self.settle(&hello, &answer)?;
+                let Hello { entries, charge, rng, .. } = *hello;
+                let run = Run::new(Role::Requester, agreed, entries, charge.proof()?, rng);
+                self.stage = Stage::Run(Box::new(run));
+                Ok(())
+            }
+            Stage::Run(mut run) => {
+                run.advance()?;
+                self.stage = Stage::Run(run);
+                Ok(())
+            }
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        match &self.stage {
+            Stage::Hello { outbound, inbound, .. } => {
+                Progress { rows_done: outbound.sent() + inbound.seen(), rows_total: 2 }
+            }
+            Stage::Run(run) => run.progress(),
+            Stage::Failed => Progress { rows_done: 0, rows_total: 0 },
+        }
+    }
+}
+
+pub(crate) fn failed() -> Error {
+    Error::internal("a failed session cannot go on")
+}

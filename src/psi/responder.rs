@@ -1,0 +1,235 @@
+//! The responder: answers an offer, lets its table be matched, and gives its shares of the sums.
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use rand_chacha::ChaCha20Rng;
+use rand_core::Rng;
+
+use crate::dp::Reservation;
+
+use super::frame::Outbound;
+use super::hello::{Answer, transcript_hash};
+use super::limits::word_width;
+use super::matching::tag_bytes;
+use super::requester::{Charge, failed};
+use super::run::{Agreed, AgreedWord, Run};
+use super::{
+    Entries, Error, FilteredRows, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Role, Session, SessionId,
+    WordTerms, hello_schema,
+};
+
+/// What the responder's policy says to an offer that it permits.
+#[derive(Debug, Clone)]
+pub struct AnswerTerms {
+    /// The least number of dummies per column that this party's policy asks for.
+    pub dummies: u64,
+    /// The clip bounds of each aggregate of the question.
+    pub words: Vec<WordTerms>,
+    /// The versioned normaliser of each match column, as the identifiers were normalised here.
+    pub normalisers: Vec<String>,
+    /// The least noisy number of matched persons; 0 switches the rule off.
+    pub minimum_matched: u64,
+    /// What the filter did to the announced length.
+    pub filtered_rows: FilteredRows,
+}
+
+/// What the responder has seen in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The noisy number of matches per column, dummies included.
+    pub sizes: Vec<u64>,
+    /// The session's dummies per column and party.
+    pub dummies: u64,
+    /// Entries of the requester's table, as it announced them.
+    pub peer_persons: u64,
+}
+
+/// The responder's session. It begins with the offer in hand: its first phase sends the answer.
+pub struct Responder {
+    id: SessionId,
+    stage: Stage,
+}
+
+enum Stage {
+    Hello { hello: Box<Hello>, outbound: Outbound, offer_ended: bool },
+    Run(Box<Run>),
+    Failed,
+}
+
+struct Hello {
+    answer: Answer,
+    agreed: Agreed,
+    entries: Entries,
+    charge: Charge,
+    rng: ChaCha20Rng,
+}
+
+impl Responder {
+    /// A session that is about to answer `offer`. `entries` holds the totals of the question's aggregates over this
+    /// party's columns; `reservation` proves that this side's budget was charged.
+    pub fn new(
+        offer: &Offer,
+        terms: AnswerTerms,
+        entries: Entries,
+        reservation: Reservation,
+        limits: Limits,
+        mut rng: ChaCha20Rng,
+    ) -> Result<Self, Error> {
+        let aggregates = &offer.question.aggregates;
+        entries.check(offer.columns(), aggregates.iter().filter(|aggregate| !aggregate.is_own()).count())?;
+        if terms.words.len() != aggregates.len() {
+            return Err(Error::internal("clip bounds for another number of aggregates"));
+        }
+        if terms.normalisers != offer.normalisers {
+            return Err(Error::Incompatible(format!(
+                "the two sides normalise differently: {} normalises by {}, {} by {}",
+                offer.responder,
+                terms.normalisers.join(", "),
+                offer.requester,
+                offer.normalisers.join(", ")
+            )));
+        }
+        let dummies = terms.dummies.max(offer.dummies);
+        limits.check_peer("offer", offer.persons, offer.dummies)?;
+        limits.check_own(entries.announced(), dummies)?;
+        let persons = offer.persons.min(entries.announced());
+        let mut words = Vec::with_capacity(aggregates.len());
+        for (terms, aggregate) in terms.words.iter().zip(aggregates) {
+            let owner = if aggregate.is_own() { Role::Requester } else { Role::Responder };
+            words.push(AgreedWord { owner, terms: *terms, width: word_width(persons, terms)? });
+        }
+        let columns = offer.columns();
+        let rows = |persons: u64| persons + columns as u64 * dummies;
+        let mut nonce = [0; 32];
+        rng.fill_bytes(&mut nonce);
+        let answer = Answer {
+            session: offer.session,
+            nonce,
+            persons: entries.announced(),
+            dummies,
+            tag_bytes: tag_bytes(rows(offer.persons), rows(entries.announced()), columns),
+            normalisers: terms.normalisers,
+            words: words.iter().map(|word| (word.terms, 8 * word.width.bytes() as u8)).collect(),
+            minimum_matched: terms.minimum_matched,
+            filtered_rows: terms.filtered_rows,
+            ot_width: offer.ot_width,
+        };
+        let agreed = Agreed {
+            transcript: transcript_hash(offer, &answer),
+            columns,
+            requester_persons: offer.persons,
+            responder_persons: answer.persons,
+            dummies,
+            words,
+            minimum_matched: answer.minimum_matched,
+            ot_width: answer.ot_width,
+        };
+        let hello = Hello { answer, agreed, entries, charge: Charge::Reserved(reservation), rng };
+        Ok(Responder {
+            id: offer.session,
+            stage: Stage::Hello { hello: Box::new(hello), outbound: Outbound::new(1), offer_ended: false },
+        })
+    }
+
+    /// The outcome, once [`Session::phase`] is `None`.
+    pub fn into_outcome(self) -> Result<Outcome, Error> {
+        let Stage::Run(run) = self.stage else {
+            return Err(Error::internal("the outcome of a session that has not ended"));
+        };
+        let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().requester_persons);
+        Ok(Outcome { sizes: run.finish()?.sizes, dummies, peer_persons })
+    }
+}
+
+impl Session for Responder {
+    fn role(&self) -> Role {
+        Role::Responder
+    }
+
+    fn id(&self) -> SessionId {
+        self.id
+    }
+
+    fn phase(&self) -> Option<Phase> {
+        match &self.stage {
+            Stage::Hello { .. } => Some(Phase::Hello),
+            Stage::Run(run) => run.phase(),
+            Stage::Failed => None,
+        }
+    }
+
+    fn out_schema(&self) -> SchemaRef {
+        match &self.stage {
+            Stage::Run(run) => run.schemas().0,
+            _ => hello_schema(),
+        }
+    }
+
+    fn in_schema(&self) -> SchemaRef {
+        match &self.stage {
+            Stage::Run(run) => run.schemas().1,
+            _ => hello_schema(),
+        }
+    }
+
+    fn poll_output(&mut self) -> Result<Output, Error> {
+        match &mut self.stage {
+            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+                Some(_) => {
+                    hello.charge.spend();
+                    Output::Batch(hello.answer.to_batch())
+                }
+                None => Output::Done,
+            }),
+            Stage::Run(run) => run.poll_output(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
+        match &mut self.stage {
+            // The offer is in hand; there is no second one.
+            Stage::Hello { .. } => Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into()),
+            Stage::Run(run) => run.receive(&batch),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn end_input(&mut self) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Hello { offer_ended, .. } => {
+                *offer_ended = true;
+                Ok(())
+            }
+            Stage::Run(run) => run.end_input(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.stage, Stage::Failed) {
+            Stage::Hello { hello, outbound, offer_ended } => {
+                if !(outbound.is_done() && offer_ended) {
+                    return Err(Error::internal("the hello was closed before both of its directions had ended"));
+                }
+                let Hello { agreed, entries, charge, rng, .. } = *hello;
+                self.stage = Stage::Run(Box::new(Run::new(Role::Responder, agreed, entries, charge.proof()?, rng)));
+                Ok(())
+            }
+            Stage::Run(mut run) => {
+                run.advance()?;
+                self.stage = Stage::Run(run);
+                Ok(())
+            }
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        match &self.stage {
+            Stage::Hello { outbound, .. } => Progress { rows_done: 1 + outbound.sent(), rows_total: 2 },
+            Stage::Run(run) => run.progress(),
+            Stage::Failed => Progress { rows_done: 0, rows_total: 0 },
+        }
+    }
+}

@@ -1,0 +1,486 @@
+//! Two sessions in one process, moved step by step: goal and method of every test below.
+//!
+//! Goal: both roles, run against each other over any tables, give what a naive model of matching and sums gives,
+//! and nothing a peer can do to a message is taken for an honest one. Method: a loop that hands each batch over,
+//! with a hook that may change it; bounded steps, no I/O, no clock.
+
+use std::collections::HashMap;
+
+use arrow::array::{LargeBinaryArray, RecordBatch};
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+use super::*;
+use crate::dp::{Charge, Reservation, Settlement};
+
+/// A budget that always grants.
+struct Free;
+
+impl Settlement for Free {
+    fn spend(self: Box<Self>) {}
+    fn refund(self: Box<Self>) {}
+}
+
+fn granted() -> Reservation {
+    let charge = Charge { peer: "peer".to_owned(), population: "people".to_owned(), tau: 0, columns: 1 };
+    Reservation::granted(charge, Box::new(Free))
+}
+
+/// One side's table: entries with K identifiers (None: null) and one value.
+type Rows = Vec<(Vec<Option<String>>, i128)>;
+
+#[derive(Clone)]
+#[derive(Debug)]
+struct Setting {
+    columns: usize,
+    requester: Rows,
+    responder: Rows,
+    own_sum: bool,
+    dummies: (u64, u64),
+    fillers: (u64, u64),
+    ot_width: u8,
+    minimum_matched: u64,
+    bound: i128,
+    seed: u64,
+}
+
+impl Setting {
+    fn new(columns: usize, requester: Rows, responder: Rows) -> Self {
+        Setting {
+            columns,
+            requester,
+            responder,
+            own_sum: true,
+            dummies: (2, 1),
+            fillers: (0, 0),
+            ot_width: 2,
+            minimum_matched: 0,
+            bound: 1000,
+            seed: 1,
+        }
+    }
+
+    fn aggregates(&self) -> Vec<Aggregate> {
+        let mut aggregates = vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }];
+        if self.own_sum {
+            aggregates.insert(1, Aggregate::OwnSum { value: 0, decimals: 0 });
+        }
+        aggregates
+    }
+
+    fn words(&self) -> Vec<WordTerms> {
+        let sum = WordTerms { min: -self.bound, max: self.bound, decimals: 0 };
+        let count = WordTerms { min: 0, max: 1, decimals: 0 };
+        if self.own_sum { vec![count, sum, sum] } else { vec![count, sum] }
+    }
+
+    fn entries(&self, rows: &Rows, values: Vec<Vec<i128>>, fillers: u64) -> Entries {
+        let identifiers = (0..self.columns)
+            .map(|k| rows.iter().map(|(ids, _)| ids[k].as_deref()).collect::<LargeBinaryArray>())
+            .collect();
+        Entries { identifiers, values, fillers }
+    }
+
+    fn offer(&self) -> OfferTerms {
+        OfferTerms {
+            session: SessionId([7; 16]),
+            requester: "publisher".to_owned(),
+            responder: "advertiser".to_owned(),
+            question: Question {
+                table: "purchases".to_owned(),
+                identifiers: (0..self.columns).map(|k| format!("id{k}")).collect(),
+                filter: None,
+                aggregates: self.aggregates(),
+            },
+            normalisers: vec!["exact/1".to_owned(); self.columns],
+            dummies: self.dummies.0,
+            ot_width: self.ot_width,
+            words: self.words(),
+        }
+    }
+
+    fn requester(&self) -> Result<Requester, Error> {
+        let values = if self.own_sum { vec![self.requester.iter().map(|(_, v)| *v).collect()] } else { Vec::new() };
+        let entries = self.entries(&self.requester, values, self.fillers.0);
+        let rng = ChaCha20Rng::seed_from_u64(self.seed);
+        Requester::new(self.offer(), entries, granted(), Limits::default(), rng)
+    }
+
+    fn responder(&self, offer: &Offer) -> Result<Responder, Error> {
+        let count = self.responder.iter().map(|_| 1).collect();
+        let sum = self.responder.iter().map(|(_, v)| *v).collect();
+        let entries = self.entries(&self.responder, vec![count, sum], self.fillers.1);
+        let terms = AnswerTerms {
+            dummies: self.dummies.1,
+            words: self.words(),
+            normalisers: vec!["exact/1".to_owned(); self.columns],
+            minimum_matched: self.minimum_matched,
+            filtered_rows: FilteredRows::Hide,
+        };
+        let rng = ChaCha20Rng::seed_from_u64(self.seed ^ u64::MAX);
+        Responder::new(offer, terms, entries, granted(), Limits::default(), rng)
+    }
+
+    /// The model: column by column, unmatched persons with equal identifiers match.
+    fn expected(&self) -> (Vec<u64>, Vec<i128>) {
+        let mut taken = (vec![false; self.requester.len()], vec![false; self.responder.len()]);
+        let mut sizes = Vec::new();
+        let (mut count, mut own, mut sum) = (0, 0, 0);
+        for k in 0..self.columns {
+            let mut size = 0;
+            for (i, (ours, own_value)) in self.requester.iter().enumerate() {
+                for (j, (theirs, value)) in self.responder.iter().enumerate() {
+                    if !taken.0[i] && !taken.1[j] && ours[k].is_some() && ours[k] == theirs[k] {
+                        (taken.0[i], taken.1[j]) = (true, true);
+                        size += 1;
+                        count += 1;
+                        own += own_value;
+                        sum += value;
+                    }
+                }
+            }
+            sizes.push(size);
+        }
+        (sizes, if self.own_sum { vec![count, own, sum] } else { vec![count, sum] })
+    }
+}
+
+/// Who sends a batch that a hook sees.
+type Hook<'a> = &'a mut dyn FnMut(Role, Phase, usize, RecordBatch) -> Vec<RecordBatch>;
+
+enum Failure {
+    Requester(Error),
+    Responder(Error),
+}
+
+impl Failure {
+    fn error(self) -> Error {
+        match self {
+            Failure::Requester(error) | Failure::Responder(error) => error,
+        }
+    }
+}
+
+/// Moves all of one direction of the open phase from `from` to `to`; true once both have ended it.
+fn carry(from: &mut dyn Session, to: &mut dyn Session, sent: &mut usize, hook: Hook<'_>) -> Result<bool, Error> {
+    let phase = from.phase().unwrap();
+    loop {
+        match from.poll_output()? {
+            Output::Batch(batch) => {
+                assert_eq!(batch.schema(), from.out_schema());
+                for batch in hook(from.role(), phase, *sent, batch) {
+                    to.receive(batch)?;
+                }
+                *sent += 1;
+            }
+            Output::Wait => return Ok(false),
+            Output::Done => {
+                to.end_input()?;
+                return Ok(true);
+            }
+        }
+    }
+}
+
+/// Runs both sessions to their end; an error carries the side that raised it.
+fn run(setting: &Setting, hook: Hook<'_>) -> Result<(Answered, Outcome), Failure> {
+    let mut requester = setting.requester().map_err(Failure::Requester)?;
+    let Output::Batch(offer) = requester.poll_output().map_err(Failure::Requester)? else { panic!("no offer") };
+    let mut batches = hook(Role::Requester, Phase::Hello, 0, offer);
+    let offer = Offer::from_batch(&batches.remove(0)).map_err(Failure::Responder)?;
+    let mut responder = setting.responder(&offer).map_err(Failure::Responder)?;
+    for batch in batches {
+        responder.receive(batch).map_err(Failure::Responder)?;
+    }
+    for _ in 0..64 {
+        let phase = requester.phase();
+        assert_eq!(phase, responder.phase());
+        let Some(phase) = phase else {
+            let answered = requester.into_answer().map_err(Failure::Requester)?;
+            return Ok((answered, responder.into_outcome().map_err(Failure::Responder)?));
+        };
+        let (mut up, mut down) = ((false, 0), (false, 0));
+        for _ in 0..3 {
+            if !up.0 {
+                // An error of `from` and one of `to` are told apart by role below.
+                up.0 = carry(&mut requester, &mut responder, &mut up.1, hook)
+                    .map_err(|error| blame(phase, Role::Requester, error))?;
+            }
+            if !down.0 {
+                down.0 = carry(&mut responder, &mut requester, &mut down.1, hook)
+                    .map_err(|error| blame(phase, Role::Responder, error))?;
+            }
+        }
+        assert!(up.0 && down.0, "phase {phase} got stuck");
+        assert_eq!(requester.progress().rows_done, requester.progress().rows_total);
+        requester.advance().map_err(Failure::Requester)?;
+        responder.advance().map_err(Failure::Responder)?;
+    }
+    panic!("more phases than there can be");
+}
+
+/// What a receiver finds wrong is its own finding: the sender of the carried direction is not the one that raised it.
+fn blame(_phase: Phase, from: Role, error: Error) -> Failure {
+    match from {
+        Role::Requester => Failure::Responder(error),
+        Role::Responder => Failure::Requester(error),
+    }
+}
+
+fn pass(_: Role, _: Phase, _: usize, batch: RecordBatch) -> Vec<RecordBatch> {
+    vec![batch]
+}
+
+fn person(ids: &[&str], value: i128) -> (Vec<Option<String>>, i128) {
+    (ids.iter().map(|id| (!id.is_empty()).then(|| (*id).to_owned())).collect(), value)
+}
+
+fn check(setting: &Setting) {
+    let (answered, outcome) = run(setting, &mut pass).map_err(Failure::error).unwrap();
+    let (sizes, sums) = setting.expected();
+    assert_eq!(answered.sums, sums);
+    assert_eq!(answered.sizes, outcome.sizes);
+    let dummies = setting.dummies.0.max(setting.dummies.1);
+    assert_eq!((answered.dummies, outcome.dummies), (dummies, dummies));
+    for (noisy, size) in answered.sizes.iter().zip(sizes) {
+        assert!((size..=size + dummies).contains(noisy), "{noisy} matches where {size} are real");
+    }
+}
+
+#[test]
+fn sums_over_one_identifier_are_those_of_the_join() {
+    let requester = vec![person(&["a"], 5), person(&["b"], 7), person(&[""], 100), person(&["d"], -3)];
+    let responder = vec![person(&["b"], 10), person(&["x"], 20), person(&["d"], -40), person(&[""], 80)];
+    for ot_width in [1, 2, 4, 8] {
+        check(&Setting { ot_width, ..Setting::new(1, requester.clone(), responder.clone()) });
+    }
+}
+
+#[test]
+fn each_person_matches_once_by_its_first_matching_column() {
+    let requester = vec![person(&["a", "1", "x"], 1), person(&["", "2", "y"], 10), person(&["c", "3", ""], 100)];
+    let responder = vec![
+        person(&["a", "2", ""], 1),
+        person(&["z", "1", "y"], 10),
+        person(&["", "3", "x"], 100),
+        person(&["q", "", ""], 1000),
+    ];
+    let setting = Setting { bound: 1000, ..Setting::new(3, requester, responder) };
+    assert_eq!(setting.expected().0, vec![1, 1, 1]);
+    check(&setting);
+}
+
+#[test]
+fn empty_tables_single_entries_and_unequal_sizes_work() {
+    let many: Rows = (0..40).map(|i| person(&[&format!("p{i}"), &format!("q{i}")], i)).collect();
+    for (requester, responder) in [
+        (Vec::new(), Vec::new()),
+        (Vec::new(), many.clone()),
+        (many.clone(), Vec::new()),
+        (many[3..4].to_vec(), many.clone()),
+        (many.clone(), many[7..8].to_vec()),
+        (many.clone(), many.clone()),
+    ] {
+        for dummies in [(0, 0), (3, 0), (0, 5)] {
+            check(&Setting { dummies, ..Setting::new(2, requester.clone(), responder.clone()) });
+        }
+    }
+}
+
+#[test]
+fn eight_columns_and_fillers_on_both_sides_work() {
+    let row = |i: i128, k: usize| {
+        let mut ids = vec![None; 8];
+        ids[k] = Some(format!("v{i}"));
+        (ids, i)
+    };
+    let requester: Rows = (0..16).map(|i| row(i, i as usize % 8)).collect();
+    let responder: Rows = (8..24).map(|i| row(i, i as usize % 8)).collect();
+    check(&Setting { fillers: (5, 9), ..Setting::new(8, requester, responder) });
+}
+
+#[test]
+fn tables_of_more_than_one_batch_work() {
+    let table = |from: i128, to: i128| -> Rows { (from..to).map(|i| person(&[&format!("p{i}")], i % 900)).collect() };
+    check(&Setting::new(1, table(0, 4097), table(4000, 4000 + 8192)));
+}
+
+#[test]
+fn bounds_that_need_it_take_words_of_128_bits() {
+    let huge = i128::from(i64::MAX) * 4;
+    let requester = vec![person(&["a"], huge), person(&["b"], -huge)];
+    let responder = vec![person(&["a"], -huge), person(&["b"], -huge)];
+    check(&Setting { bound: huge, ..Setting::new(1, requester, responder) });
+}
+
+#[test]
+fn bounds_that_could_overflow_are_refused_before_anything_is_sent() {
+    let setting = Setting { bound: i128::MAX / 2, ..Setting::new(1, vec![person(&["a"], 1); 3], vec![person(&["b"], 1); 3]) };
+    let failure = run(&setting, &mut pass).err().unwrap();
+    assert!(matches!(failure, Failure::Responder(Error::Refused(_))));
+}
+
+#[test]
+fn too_few_noisy_matches_are_refused_by_the_responder_before_the_oblivious_transfer() {
+    let rows: Rows = (0..20).map(|i| person(&[&format!("p{i}")], i)).collect();
+    let setting = Setting { dummies: (0, 0), minimum_matched: 20, ..Setting::new(1, rows.clone(), rows.clone()) };
+    check(&setting);
+    let mut phases = Vec::new();
+    let refused = run(&Setting { minimum_matched: 21, ..setting }, &mut |_, phase, _, batch| {
+        phases.push(phase);
+        vec![batch]
+    });
+    let Err(Failure::Responder(Error::Refused(text))) = refused else { panic!("not refused") };
+    assert!(text.contains("minimum_matched = 21"), "{text}");
+    assert_eq!(phases.last(), Some(&Phase::Tags));
+}
+
+#[test]
+fn a_batch_that_is_dropped_doubled_cut_or_emptied_is_noticed_in_every_phase() {
+    let table = |from: i128, to: i128| -> Rows {
+        (from..to).map(|i| person(&[&format!("p{i}"), &format!("q{}", i % 31)], i)).collect()
+    };
+    let setting = Setting::new(2, table(0, 31), table(10, 41));
+    let mut messages = Vec::new();
+    run(&setting, &mut |role, phase, index, batch| {
+        messages.push((role, phase, index));
+        vec![batch]
+    })
+    .map_err(Failure::error)
+    .unwrap();
+    assert!(messages.len() > 20, "{messages:?}");
+    type Change = fn(RecordBatch) -> Vec<RecordBatch>;
+    let changes: [(&str, Change); 4] = [
+        ("dropped", |_| Vec::new()),
+        ("doubled", |batch| vec![batch.clone(), batch]),
+        ("cut", |batch| vec![batch.slice(0, batch.num_rows() - 1)]),
+        ("emptied", |batch| vec![batch.slice(0, 0)]),
+    ];
+    for &(role, phase, index) in &messages {
+        for (name, change) in changes {
+            if phase == Phase::Hello && role == Role::Requester && name == "dropped" {
+                continue; // Without an offer there is no session.
+            }
+            let outcome = run(&setting, &mut |r, p, i, batch| {
+                if (r, p, i) == (role, phase, index) { change(batch) } else { vec![batch] }
+            });
+            let error = match outcome {
+                Ok(_) => panic!("{name} in {phase} by {role:?} went unnoticed"),
+                Err(failure) => failure.error(),
+            };
+            assert_eq!(error.fault(), Fault::Peer, "{name} in {phase} by {role:?}: {error}");
+        }
+    }
+}
+
+#[test]
+fn elements_that_are_none_the_identity_or_there_twice_are_refused_by_name() {
+    let rows: Rows = (0..9).map(|i| person(&[&format!("p{i}"), &format!("q{i}")], i)).collect();
+    let setting = Setting::new(2, rows[..5].to_vec(), rows[3..].to_vec());
+    let with = |column: usize, row: usize, bytes: Option<[u8; 32]>| {
+        move |batch: RecordBatch| {
+            use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
+            let old = batch.column(column).as_any().downcast_ref::<FixedSizeBinaryArray>().unwrap();
+            let mut values: Vec<Vec<u8>> = (0..old.len()).map(|i| old.value(i).to_vec()).collect();
+            values[row] = bytes.map_or_else(|| values[row + 1].clone(), |bytes| bytes.to_vec());
+            let new: ArrayRef = std::sync::Arc::new(FixedSizeBinaryArray::try_from_iter(values.into_iter()).unwrap());
+            let mut columns = batch.columns().to_vec();
+            columns[column] = new;
+            RecordBatch::try_new(batch.schema(), columns).unwrap()
+        }
+    };
+    for (phase, column) in [(Phase::Columns, 0), (Phase::Columns, 1), (Phase::Elements(2), 0)] {
+        for (what, bytes) in [("identity", Some([0; 32])), ("canonical", Some([0xff; 32])), ("twice", None)] {
+            let change = with(column, 2, bytes);
+            let failure = run(&setting, &mut |role, p, _, batch| {
+                vec![if role == Role::Responder && p == phase { change(batch) } else { batch }]
+            })
+            .err()
+            .unwrap_or_else(|| panic!("{what} in {phase} column {column}"));
+            let error = failure.error().to_string();
+            assert!(error.contains(what), "{what} in {phase} column {column}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_one_party_sees_of_its_own_rows_never_depends_on_their_order() {
+    // The set that comes back for column 1 is sorted by tag: an order that the tags alone determine.
+    let rows: Rows = (0..50).map(|i| person(&[&format!("p{i}")], i)).collect();
+    let setting = Setting::new(1, rows.clone(), rows);
+    run(&setting, &mut |_, phase, _, batch| {
+        if phase == Phase::Tags {
+            let column = batch.column(0);
+            let tags = column.as_any().downcast_ref::<arrow::array::FixedSizeBinaryArray>().unwrap();
+            let tags: Vec<&[u8]> = tags.iter().flatten().collect();
+            assert!(tags.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+        vec![batch]
+    })
+    .map_err(Failure::error)
+    .unwrap();
+}
+
+#[test]
+fn the_number_and_shape_of_messages_depend_on_announced_counts_and_matches_alone() {
+    let shapes = |setting: &Setting| {
+        let mut shapes = Vec::new();
+        run(setting, &mut |role, phase, _, batch| {
+            if phase != Phase::Hello {
+                shapes.push((role, phase, batch.num_rows(), batch.schema()));
+            }
+            vec![batch]
+        })
+        .map_err(Failure::error)
+        .unwrap();
+        shapes
+    };
+    let full: Rows = (0..30).map(|i| person(&[&format!("p{i}")], i)).collect();
+    // Nobody of the emptied ones matches, in either table.
+    let other: Rows = (100..130).map(|i| person(&[&format!("p{i}")], i)).collect();
+    let emptied: Rows = other.iter().enumerate().map(|(i, row)| if i % 3 == 0 { person(&[""], 0) } else { row.clone() }).collect();
+    assert_eq!(shapes(&Setting::new(1, full.clone(), other)), shapes(&Setting::new(1, full, emptied)));
+}
+
+fn rows(columns: usize) -> impl Strategy<Value = Rows> {
+    let entry = (proptest::collection::vec(proptest::option::weighted(0.7, 0u8..6), columns), -50i128..50);
+    proptest::collection::vec(entry, 0..7).prop_map(move |entries| {
+        // A prepared table: each identifier once per column.
+        let mut seen: HashMap<(usize, u8), ()> = HashMap::new();
+        entries
+            .into_iter()
+            .map(|(ids, value)| {
+                let ids = ids
+                    .into_iter()
+                    .enumerate()
+                    .map(|(k, id)| id.filter(|id| seen.insert((k, *id), ()).is_none()).map(|id| format!("i{id}")))
+                    .collect();
+                (ids, value)
+            })
+            .collect()
+    })
+}
+
+fn settings() -> impl Strategy<Value = Setting> {
+    (1usize..=4).prop_flat_map(|columns| {
+        (rows(columns), rows(columns), any::<bool>(), (0u64..3, 0u64..3), (0u64..3, 0u64..3), any::<u64>()).prop_map(
+            move |(requester, responder, own_sum, dummies, fillers, seed)| Setting {
+                own_sum,
+                dummies,
+                fillers,
+                seed,
+                ..Setting::new(columns, requester, responder)
+            },
+        )
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_two_prepared_tables_give_what_the_model_gives(setting in settings()) {
+        check(&setting);
+    }
+}

@@ -1,0 +1,239 @@
+//! What a session is about, in the words that both sides exchange: the question, the share's terms,
+//! and the parameters that follow from both.
+
+use serde::{Deserialize, Serialize};
+
+/// A sixteen-byte name of one session, chosen at random by the requester.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(pub [u8; 16]);
+
+impl SessionId {
+    /// A fresh random name.
+    pub fn random(rng: &mut impl rand_core::CryptoRng) -> Self {
+        let mut bytes = [0; 16];
+        rng.fill_bytes(&mut bytes);
+        SessionId(bytes)
+    }
+
+    /// Reads the 32 lower-case hexadecimal digits that [`Display`](std::fmt::Display) prints.
+    pub fn parse(text: &str) -> Option<Self> {
+        super::hex::decode::<16>(text).map(SessionId)
+    }
+}
+
+impl std::fmt::Display for SessionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&super::hex::encode(&self.0))
+    }
+}
+
+/// The part of a query that concerns the peer: all that it learns of the SQL.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Question {
+    /// The shared table's name at the responder.
+    pub table: String,
+    /// The share's identifiers to match by, in match order (1..=8; one may occur twice).
+    pub identifiers: Vec<String>,
+    /// SQL text of the filter over the share's `filter_on` columns (unqualified names), if any.
+    pub filter: Option<String>,
+    /// The distinct aggregates, in the order of their words.
+    pub aggregates: Vec<Aggregate>,
+}
+
+/// One sum over the matched persons. AVG is `Sum` and `Rows` of the same column.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Aggregate {
+    /// COUNT(*): matched persons. Owned by the responder.
+    Persons,
+    /// COUNT(column) over the responder's column: rows of matched persons, at most `max_rows` each.
+    Rows {
+        /// The responder's column.
+        column: String,
+    },
+    /// SUM(column) over the responder's column, clipped per person.
+    Sum {
+        /// The responder's column.
+        column: String,
+    },
+    /// COUNT of a value of the requester's own over matched persons; only where the share has `requester_values`.
+    OwnRows {
+        /// The position of the value among the query's own values, from 0: its name stays at home.
+        value: u8,
+    },
+    /// SUM of a value of the requester's own over matched persons; only where the share has `requester_values`.
+    OwnSum {
+        /// The position of the value among the query's own values, from 0: its name stays at home.
+        value: u8,
+        /// Decimals of the fixed point that the requester uses (0 for integers).
+        decimals: u8,
+    },
+}
+
+impl Aggregate {
+    /// Whether the requester owns the values that are summed.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. })
+    }
+}
+
+impl std::fmt::Display for Aggregate {
+    /// The wire's and the log's form: `persons`, `rows(amount)`, `sum(amount)`, `own-rows(0)`, `own-sum(0,2)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Aggregate::Persons => f.write_str("persons"),
+            Aggregate::Rows { column } => write!(f, "rows({column})"),
+            Aggregate::Sum { column } => write!(f, "sum({column})"),
+            Aggregate::OwnRows { value } => write!(f, "own-rows({value})"),
+            Aggregate::OwnSum { value, decimals } => write!(f, "own-sum({value},{decimals})"),
+        }
+    }
+}
+
+impl std::str::FromStr for Aggregate {
+    type Err = ();
+
+    /// Reads exactly what `Display` prints.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let inner = |prefix: &str| text.strip_prefix(prefix)?.strip_suffix(')');
+        let number = |digits: &str| digits.parse::<u8>().ok().filter(|n| n.to_string() == digits);
+        let read = || {
+            if text == "persons" {
+                Some(Aggregate::Persons)
+            } else if let Some(value) = inner("own-rows(") {
+                Some(Aggregate::OwnRows { value: number(value)? })
+            } else if let Some(both) = inner("own-sum(") {
+                let (value, decimals) = both.split_once(',')?;
+                Some(Aggregate::OwnSum { value: number(value)?, decimals: number(decimals)? })
+            } else if let Some(column) = inner("rows(") {
+                Some(Aggregate::Rows { column: column.to_owned() })
+            } else {
+                Some(Aggregate::Sum { column: inner("sum(")?.to_owned() })
+            }
+        };
+        read().ok_or(())
+    }
+}
+
+/// What a share allows and costs, as its owner publishes it to the peers it is shared with.
+/// Travels as JSON in the metadata of the shared table's Arrow schema.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShareTerms {
+    /// The table's name.
+    pub table: String,
+    /// Identifiers that may be matched by.
+    pub identifiers: Vec<IdentifierTerms>,
+    /// Columns that may be aggregated.
+    pub aggregates: Vec<AggregateTerms>,
+    /// Columns that filters may name.
+    pub filter_on: Vec<String>,
+    /// Whether, and within which bounds, the asker may sum values of its own over matches.
+    pub requester_values: Option<OwnValueTerms>,
+    /// The least noisy number of matched persons of an answered query; 0 switches the rule off.
+    pub minimum_matched: u64,
+    /// What a filter does to the announced number of entries.
+    pub filtered_rows: FilteredRows,
+    /// The privacy of sizes.
+    pub sizes: SizesTerms,
+    /// The privacy of outputs.
+    pub outputs: OutputsTerms,
+}
+
+/// One identifier of a share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentifierTerms {
+    /// The name by which a question refers to it.
+    pub name: String,
+    /// The columns it is made of: one, or several for a composite identifier.
+    pub columns: Vec<String>,
+    /// The versioned normaliser of each part, such as `email/1`.
+    pub normaliser: String,
+}
+
+/// One column of a share that may be aggregated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AggregateTerms {
+    /// The column.
+    pub column: String,
+    /// The bounds of one person's total, in the column's unit; `None`: the column can only be counted.
+    pub clip: Option<ClipTerms>,
+    /// The most rows of one person that COUNT(column) counts.
+    pub max_rows: u64,
+    /// Decimals of the fixed point in which the column is summed.
+    pub decimals: u8,
+}
+
+/// Clip bounds in the column's unit, as decimal text (`0`, `-12.50`), so that no float rounds them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClipTerms {
+    /// The least total of one person.
+    pub min: String,
+    /// The greatest total of one person.
+    pub max: String,
+}
+
+/// Bounds of values that the requester owns.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OwnValueTerms {
+    /// Bounds of one person's total.
+    pub clip: ClipTerms,
+    /// The most rows of one person that COUNT counts.
+    pub max_rows: u64,
+}
+
+/// What a filter does to the responder's announced length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FilteredRows {
+    /// The length is that of the prepared table, whatever the filter.
+    Hide,
+    /// The passing persons and a noisy number of fillers.
+    Pad,
+    /// The passing persons.
+    Reveal,
+}
+
+impl FilteredRows {
+    /// The policy's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            FilteredRows::Hide => "hide",
+            FilteredRows::Pad => "pad",
+            FilteredRows::Reveal => "reveal",
+        }
+    }
+}
+
+/// The privacy of the matched sizes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "lowercase", deny_unknown_fields)]
+pub enum SizesTerms {
+    /// The policy says in words that sizes are revealed exactly: no dummies on this side's account.
+    Exact {
+        /// The number of queries that the budget allows.
+        queries: u64,
+    },
+    /// (epsilon, delta)-differential privacy over `queries` queries of at most `columns` identifiers.
+    Private {
+        /// The budget's epsilon.
+        epsilon: f64,
+        /// The budget's delta; `None`: 1 / (10 N), N the larger table.
+        delta: Option<f64>,
+        /// T: the number of queries that the budget allows.
+        queries: u64,
+        /// K: the number of identifiers that the budget is computed for.
+        columns: u8,
+    },
+}
+
+/// The privacy of the released aggregates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutputsTerms {
+    /// Results are exact.
+    Exact,
+}

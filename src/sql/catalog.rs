@@ -1,0 +1,191 @@
+//! A peer as a schema of the default catalog: tables that have columns and terms, and no rows here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{SchemaProvider, Session, TableProvider};
+use datafusion::common::{DataFusionError, Result};
+use datafusion::datasource::TableType;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::psi::{self, Fault, ShareTerms};
+
+/// A peer's shared table: the columns that its terms name, and the terms.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SharedTable {
+    /// The shared columns, and no others.
+    pub schema: SchemaRef,
+    /// What the share allows and costs.
+    pub terms: ShareTerms,
+}
+
+/// What planning needs of a peer: the tables that it shares with this party.
+#[async_trait]
+pub trait PeerCatalog: fmt::Debug + Send + Sync + 'static {
+    /// The peer's name, which becomes a schema's name.
+    fn name(&self) -> &str;
+
+    /// The table's columns and terms as the peer gives them now; `None` if it shares no such table
+    /// with this party. May connect. Fails with [`Fault::Environment`] if the peer cannot be reached.
+    async fn share(&self, table: &str) -> Result<Option<Arc<SharedTable>>, psi::Error>;
+
+    /// The tables known without asking the peer: for listings, which cannot wait.
+    fn known_tables(&self) -> Vec<String>;
+}
+
+/// A peer as a schema.
+#[derive(Debug)]
+pub struct PeerSchema {
+    peer: Arc<dyn PeerCatalog>,
+    /// The last terms of each table, for EXPLAIN and DESCRIBE while the peer is down.
+    kept: Mutex<BTreeMap<String, Arc<SharedTable>>>,
+}
+
+impl PeerSchema {
+    /// The schema of that peer.
+    pub fn new(peer: Arc<dyn PeerCatalog>) -> Self {
+        PeerSchema { peer, kept: Mutex::default() }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<SharedTable>>> {
+        // The map is whole after every single operation, so a panic elsewhere cannot have broken it.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_only(&self) -> DataFusionError {
+        DataFusionError::Plan(format!(
+            "schema '{}' is a peer: its tables are the ones that it shares, and nothing can be created, changed or dropped in it; \
+             create yours in another schema",
+            self.peer.name()
+        ))
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for PeerSchema {
+    fn owner_name(&self) -> Option<&str> {
+        Some(self.peer.name())
+    }
+
+    fn table_names(&self) -> Vec<String> {
+        let mut names = self.peer.known_tables();
+        names.extend(self.kept().keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        let shared = match self.peer.share(name).await {
+            Ok(Some(shared)) => {
+                self.kept().insert(name.to_owned(), Arc::clone(&shared));
+                shared
+            }
+            Ok(None) => {
+                self.kept().remove(name);
+                let mut names = self.peer.known_tables();
+                names.sort();
+                let known = if names.is_empty() { "no table".to_owned() } else { names.join(", ") };
+                return Err(DataFusionError::Plan(format!(
+                    "peer '{peer}' shares no table '{name}' with this party; it shares: {known}",
+                    peer = self.peer.name()
+                )));
+            }
+            Err(error) => {
+                let kept = if error.fault() == Fault::Environment { self.kept().get(name).cloned() } else { None };
+                kept.ok_or_else(|| DataFusionError::External(Box::new(error)))?
+            }
+        };
+        Ok(Some(Arc::new(PeerTable { peer: self.peer.name().to_owned(), shared })))
+    }
+
+    async fn table_type(&self, _name: &str) -> Result<Option<TableType>> {
+        Ok(Some(TableType::Base))
+    }
+
+    fn register_table(&self, _name: String, _table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
+        Err(self.read_only())
+    }
+
+    fn deregister_table(&self, _name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Err(self.read_only())
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.table_names().iter().any(|known| known == name)
+    }
+}
+
+/// A table that a peer shares. It has columns and no rows: [`PsiRule`](super::PsiRule) takes it out of
+/// every plan that asks for a private aggregate over it, and refuses every other.
+#[derive(Debug)]
+pub struct PeerTable {
+    peer: String,
+    shared: Arc<SharedTable>,
+}
+
+impl PeerTable {
+    /// The table of that peer.
+    pub fn new(peer: impl Into<String>, shared: Arc<SharedTable>) -> Self {
+        PeerTable { peer: peer.into(), shared }
+    }
+
+    /// The peer's name.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Columns and terms.
+    pub fn shared(&self) -> &Arc<SharedTable> {
+        &self.shared
+    }
+
+    /// The error that stands for every attempt to reach the rows.
+    fn no_rows(&self, attempt: &str) -> DataFusionError {
+        DataFusionError::Plan(no_rows(&self.peer, &self.shared.terms.table, attempt))
+    }
+}
+
+/// The sentence that stands for every attempt to reach a peer's rows.
+pub(super) fn no_rows(peer: &str, table: &str, attempt: &str) -> String {
+    format!(
+        "{attempt} {peer}.{table}: its rows stay with {peer}. What can be asked is PRIVATE_INTERSECT_COUNT, \
+         PRIVATE_INTERSECT_SUM or PRIVATE_INTERSECT_AVG over an inner join of it with a relation of your own, as in \
+         SELECT PRIVATE_INTERSECT_COUNT(*) FROM mine m JOIN {peer}.{table} t ON m.id = t.id"
+    )
+}
+
+#[async_trait]
+impl TableProvider for PeerTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.shared.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        _projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Err(self.no_rows("cannot read the rows of"))
+    }
+
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        _input: Arc<dyn ExecutionPlan>,
+        _insert_op: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Err(self.no_rows("cannot write to"))
+    }
+}

@@ -1,0 +1,190 @@
+//! The aggregate functions of private queries: names and types. They are never computed here.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
+use datafusion::common::{DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregateExpr};
+use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
+
+/// Which private aggregate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrivateAggregateKind {
+    /// `private_intersect_count`
+    Count,
+    /// `private_intersect_sum`
+    Sum,
+    /// `private_intersect_avg`
+    Avg,
+}
+
+impl PrivateAggregateKind {
+    /// All of them.
+    pub const ALL: [PrivateAggregateKind; 3] =
+        [PrivateAggregateKind::Count, PrivateAggregateKind::Sum, PrivateAggregateKind::Avg];
+
+    /// The function's name in SQL.
+    pub fn sql_name(self) -> &'static str {
+        match self {
+            PrivateAggregateKind::Count => "private_intersect_count",
+            PrivateAggregateKind::Sum => "private_intersect_sum",
+            PrivateAggregateKind::Avg => "private_intersect_avg",
+        }
+    }
+
+    /// The kind that a function of a plan is, if it is one of ours.
+    pub fn of(function: &AggregateUDF) -> Option<Self> {
+        let implementation: &dyn Any = function.inner().as_ref();
+        implementation.downcast_ref::<PrivateAggregate>().map(|aggregate| aggregate.kind)
+    }
+}
+
+impl fmt::Display for PrivateAggregateKind {
+    /// The name as documentation and errors write it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.sql_name().to_ascii_uppercase())
+    }
+}
+
+/// The functions to register.
+pub fn private_aggregates() -> Vec<Arc<AggregateUDF>> {
+    PrivateAggregateKind::ALL.into_iter().map(function).collect()
+}
+
+/// `PRIVATE_INTERSECT_COUNT(column)` for the DataFrame API; `lit(1)` counts persons, as `*` does in SQL.
+pub fn private_intersect_count(argument: Expr) -> Expr {
+    function(PrivateAggregateKind::Count).call(vec![argument])
+}
+
+/// `PRIVATE_INTERSECT_SUM(value)` for the DataFrame API.
+pub fn private_intersect_sum(argument: Expr) -> Expr {
+    function(PrivateAggregateKind::Sum).call(vec![argument])
+}
+
+/// `PRIVATE_INTERSECT_AVG(value)` for the DataFrame API.
+pub fn private_intersect_avg(argument: Expr) -> Expr {
+    function(PrivateAggregateKind::Avg).call(vec![argument])
+}
+
+fn function(kind: PrivateAggregateKind) -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(PrivateAggregate {
+        kind,
+        // Any type and no coercion: the rule has to see the argument as the analyst wrote it.
+        signature: Signature::any(1, Volatility::Volatile),
+    }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct PrivateAggregate {
+    kind: PrivateAggregateKind,
+    signature: Signature,
+}
+
+impl AggregateUDFImpl for PrivateAggregate {
+    fn name(&self) -> &str {
+        self.kind.sql_name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, argument_types: &[DataType]) -> Result<DataType> {
+        let [argument] = argument_types else {
+            return Err(DataFusionError::Plan(format!("{} takes one argument, not {}", self.kind, argument_types.len())));
+        };
+        result_type(self.kind, argument)
+    }
+
+    fn is_nullable(&self) -> bool {
+        // SUM over no match is 0; AVG over no match is NULL.
+        self.kind == PrivateAggregateKind::Avg
+    }
+
+    fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Err(DataFusionError::Plan(format!(
+            "{} is computed together with a peer, never here: it needs a peer's table in FROM, and a session with datafusion-psi's rule",
+            self.kind
+        )))
+    }
+
+    fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
+        ScalarValue::try_from(data_type)
+    }
+}
+
+/// COUNT is bigint; SUM of integers bigint, of decimal(p, s) decimal(38, s), of floats double; AVG double.
+fn result_type(kind: PrivateAggregateKind, argument: &DataType) -> Result<DataType> {
+    let number = match argument {
+        DataType::Dictionary(_, values) => values.as_ref(),
+        other => other,
+    };
+    let sum = match number {
+        _ if kind == PrivateAggregateKind::Count => DataType::Int64,
+        number if number.is_integer() => DataType::Int64,
+        number if number.is_floating() => DataType::Float64,
+        DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
+            DataType::Decimal128(DECIMAL128_MAX_PRECISION, *scale)
+        }
+        other => return Err(DataFusionError::Plan(format!("{kind} takes an integer, a decimal of at most 38 digits or a float, not {other}"))),
+    };
+    Ok(if kind == PrivateAggregateKind::Avg { DataType::Float64 } else { sum })
+}
+
+/// Gives `*` to PRIVATE_INTERSECT_COUNT, and to no other: SQL's planner knows `*` for its own COUNT only.
+#[derive(Debug)]
+pub struct PrivateAggregatePlanner;
+
+impl ExprPlanner for PrivateAggregatePlanner {
+    fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        let Some(kind) = PrivateAggregateKind::of(&raw.func) else { return Ok(PlannerResult::Original(raw)) };
+        #[expect(deprecated, reason = "the SQL planner still passes `*` as this variant")]
+        let star = match raw.args.as_slice() {
+            [] => true,
+            [Expr::Wildcard { qualifier: None, .. }] => true,
+            [Expr::Wildcard { .. }] => {
+                return Err(DataFusionError::Plan(format!("{kind} takes * or a column, not a table's *")));
+            }
+            _ => false,
+        };
+        if !star {
+            return Ok(PlannerResult::Original(raw));
+        }
+        if kind != PrivateAggregateKind::Count {
+            return Err(DataFusionError::Plan(format!("{kind} needs a column, as in {kind}(p.amount); only PRIVATE_INTERSECT_COUNT takes *")));
+        }
+        let name = format!("{}(*)", kind.sql_name());
+        let all = vec![Expr::Literal(COUNT_STAR_EXPANSION, None)];
+        let counted = AggregateFunction::new_udf(raw.func, all, raw.distinct, raw.filter, raw.order_by, raw.null_treatment);
+        Ok(PlannerResult::Planned(Expr::AggregateFunction(counted).alias(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_types_are_those_that_the_documentation_promises() {
+        use PrivateAggregateKind::{Avg, Count, Sum};
+        let of = |kind, argument| result_type(kind, &argument).map_err(|error| error.strip_backtrace());
+        assert_eq!(of(Count, DataType::Utf8), Ok(DataType::Int64));
+        assert_eq!(of(Sum, DataType::Int16), Ok(DataType::Int64));
+        assert_eq!(of(Sum, DataType::UInt64), Ok(DataType::Int64));
+        assert_eq!(of(Sum, DataType::Decimal128(10, 2)), Ok(DataType::Decimal128(38, 2)));
+        assert_eq!(of(Sum, DataType::Float32), Ok(DataType::Float64));
+        assert_eq!(of(Avg, DataType::Int64), Ok(DataType::Float64));
+        assert_eq!(of(Avg, DataType::Decimal128(10, 2)), Ok(DataType::Float64));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Float64));
+        assert_eq!(of(Sum, dictionary), Ok(DataType::Float64));
+        for argument in [DataType::Utf8, DataType::Date32, DataType::Boolean, DataType::Null, DataType::Decimal256(40, 2)] {
+            let error = of(Sum, argument.clone()).expect_err("not a number");
+            assert!(error.contains(&format!("not {argument}")), "{error}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Filters on a peer's table: from the requester's plan to SQL text, and at the owner back again.
+//!
+//! The text is all that travels. The owner reads it afresh, with a parser of fixed settings, names only
+//! the columns of `filter_on`, and holds every node against the list in `allow`; the requester does the
+//! same before it sends anything, so that its analyst reads the refusal and not a peer's log.
+//! docs: protocol, "Filters are questions too".
+
+mod allow;
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
+use datafusion::config::Dialect;
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::context::{SessionConfig, SessionState};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::create_physical_expr;
+use datafusion::sql::unparser::Unparser;
+
+use self::allow::{Scope, filterable, soften, walk};
+pub(super) use self::allow::{decimal, integer_digits, is_text, is_wider_integer};
+use crate::psi::Error;
+
+/// The longest text of a filter, in bytes: a list of several hundred values.
+pub const FILTER_BYTES_MAX: usize = 16 * 1024;
+
+/// The one moment that `now()` stands for in a statement, and the options that it depends on.
+#[derive(Debug, Clone)]
+pub(super) struct Moment(SimplifyContext);
+
+impl Moment {
+    /// This moment, under a session's options.
+    pub(super) fn now(options: &ConfigOptions) -> Self {
+        Moment(SimplifyContext::builder().with_config_options(Arc::new(options.clone())).with_current_time().build())
+    }
+
+    /// Folds what needs no column, `now()` included.
+    pub(super) fn fold(&self, expr: Expr, schema: &DFSchema) -> Result<Expr, String> {
+        fold(expr, schema, self.0.clone())
+    }
+}
+
+/// Parses, and nothing else: DataFusion's own functions and fixed settings, so that neither side's
+/// session options change what a text means. Digits with a point are decimals, so that none is rounded.
+static PARSER: LazyLock<SessionState> = LazyLock::new(|| {
+    let mut config = SessionConfig::new();
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::Generic;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.enable_ident_normalization = true;
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .build()
+});
+
+/// Reads a filter at the owner: one expression over `filter_on` columns of `columns`, boolean, and total
+/// (nothing in it can fail or run away on any value). Returns it coerced and simplified, with
+/// unqualified columns, ready for a physical expression over `columns`.
+///
+/// # Errors
+/// [`Error::Refused`] for everything else, with a sentence that names the offending part, and before any
+/// value is read.
+pub fn parse_filter(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, Error> {
+    read(text, columns, filter_on).map_err(|reason| Error::Refused(format!("filter refused: {reason}")))
+}
+
+fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, String> {
+    if text.len() > FILTER_BYTES_MAX {
+        return Err(format!("its text has {} bytes, more than {FILTER_BYTES_MAX}", text.len()));
+    }
+    let schema = filter_schema(columns, filter_on)?;
+    let parsed = PARSER.sql_to_expr_with_alias(text, &Dialect::Generic).map_err(|error| readable(&error))?;
+    if parsed.alias.is_some() {
+        return Err("a filter has no alias".to_owned());
+    }
+    let expr = PARSER.create_logical_expr_from_sql_expr(parsed, &schema).map_err(|error| match error.find_root() {
+        DataFusionError::SchemaError(..) => format!("it names a column that is not shared for filters; {}", filterable(filter_on)),
+        _ => readable(&error),
+    })?;
+    let scope = Scope { columns, filter_on, schema: &schema };
+    walk(&expr, &scope)?;
+    let without_moment = SimplifyContext::builder().with_config_options(Arc::new(ConfigOptions::default())).build();
+    let simplified = fold(expr, &schema, without_moment)?;
+    walk(&simplified, &scope)?;
+    check_types(&simplified, columns, &schema)?;
+    Ok(simplified)
+}
+
+/// Writes the terms of a WHERE clause on a peer's table as the text that travels; `None` if they always
+/// hold. The terms name columns unqualified; `now()` becomes `moment`.
+///
+/// # Errors
+/// The sentence that says which part cannot travel, and why.
+pub(super) fn render_filter(
+    terms: Vec<Expr>,
+    columns: &Schema,
+    filter_on: &[String],
+    moment: &Moment,
+) -> Result<Option<String>, String> {
+    let schema = filter_schema(columns, filter_on)?;
+    let mut texts = Vec::new();
+    for term in terms {
+        let scope = Scope { columns, filter_on, schema: &schema };
+        // Columns first: simplifying needs their types, and an undeclared one has to be refused by name.
+        check_columns(&term, filter_on)?;
+        let simplified = moment.fold(term, &schema)?;
+        match simplified {
+            Expr::Literal(ScalarValue::Boolean(Some(true)), _) => continue,
+            Expr::Literal(..) => return Err("it can never hold, so the answer would be that of no rows".to_owned()),
+            _ => {}
+        }
+        walk(&simplified, &scope)?;
+        let text = Unparser::default().expr_to_sql(&simplified).map_err(|error| readable(&error))?.to_string();
+        // The owner reads the text and not our tree: what it will read has to mean the same.
+        let read_back = read(&text, columns, filter_on).map_err(|reason| format!("{reason} (written as: {text})"))?;
+        if canonical(read_back) != canonical(simplified) {
+            return Err(format!("it does not survive being written as text ({text}); write it another way"));
+        }
+        texts.push(text);
+    }
+    let whole = match texts.as_slice() {
+        [] => return Ok(None),
+        [one] => one.clone(),
+        several => several.iter().map(|text| format!("({text})")).collect::<Vec<_>>().join(" AND "),
+    };
+    read(&whole, columns, filter_on)?;
+    Ok(Some(whole))
+}
+
+/// The same expression without the differences that carry no meaning: which of Arrow's text types a
+/// literal has.
+fn canonical(expr: Expr) -> Expr {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let text = |node| {
+        Ok(match node {
+            Expr::Literal(ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text), _) => {
+                Transformed::yes(Expr::Literal(ScalarValue::Utf8(text), None))
+            }
+            Expr::Literal(value, Some(_)) => Transformed::yes(Expr::Literal(value, None)),
+            other => Transformed::no(other),
+        })
+    };
+    // The closure never fails, and a tree that it cannot walk is compared as it is.
+    expr.clone().transform_up(text).map_or(expr, |transformed| transformed.data)
+}
+
+fn check_columns(term: &Expr, filter_on: &[String]) -> Result<(), String> {
+    let mut names: Vec<String> = term.column_refs().into_iter().map(|column| column.name.clone()).collect();
+    names.sort();
+    match names.into_iter().find(|name| !filter_on.contains(name)) {
+        None => Ok(()),
+        Some(name) => Err(format!("column '{name}' cannot be filtered on; {}", filterable(filter_on))),
+    }
+}
+
+fn filter_schema(columns: &Schema, filter_on: &[String]) -> Result<DFSchema, String> {
+    let fields = columns.fields().iter().filter(|field| filter_on.contains(field.name())).cloned();
+    DFSchema::from_unqualified_fields(fields.collect(), Default::default()).map_err(|error| readable(&error))
+}
+
+/// Coerces, makes casts total where that is possible, and folds what needs no column.
+fn fold(expr: Expr, schema: &DFSchema, context: SimplifyContext) -> Result<Expr, String> {
+    let schema = Arc::new(schema.clone());
+    let simplifier = ExprSimplifier::new(context.with_schema(Arc::clone(&schema)));
+    let coerced = simplifier.coerce(expr, &schema).map_err(|error| readable(&error))?;
+    let softened = soften(coerced, &schema).map_err(|error| readable(&error))?;
+    simplifier.simplify(softened).map_err(|error| readable(&error))
+}
+
+/// A boolean, and one that evaluates on no rows: whatever depends on types alone fails here.
+fn check_types(expr: &Expr, columns: &Schema, schema: &DFSchema) -> Result<(), String> {
+    let kind = expr.get_type(schema).map_err(|error| readable(&error))?;
+    if kind != DataType::Boolean {
+        return Err(format!("it is of type {kind}, and a filter is true or false"));
+    }
+    let whole = DFSchema::try_from(columns.clone()).map_err(|error| readable(&error))?;
+    let physical = create_physical_expr(expr, &whole, &ExecutionProps::new(), &PhysicalPlanningContext::default()).map_err(|error| readable(&error))?;
+    let empty = RecordBatch::new_empty(Arc::new(columns.clone()));
+    physical.evaluate(&empty).map(drop).map_err(|error| readable(&error))
+}
+
+/// The first line of an error, without what DataFusion wraps around it.
+fn readable(error: &DataFusionError) -> String {
+    error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests;

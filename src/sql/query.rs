@@ -1,0 +1,159 @@
+//! The logical node of a private query: what travels, and the relation that this side brings.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::{DFSchemaRef, DataFusionError, Result};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use tokio::sync::OnceCell;
+
+use super::catalog::SharedTable;
+use crate::psi::Question;
+
+/// Where the equal private queries of one statement leave their answer: the first that executes
+/// runs the session, the others read. A failed run stays failed, since trying again would be charged
+/// again.
+pub type AnswerCell = OnceCell<Result<RecordBatch, Arc<DataFusionError>>>;
+
+/// One of the terms joined by OR: an identifier of the share, and the local columns to match it with.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct MatchTerm {
+    /// The share's name of the identifier.
+    pub identifier: String,
+    /// Columns of [`PrivateQuery::local`], in the order of the identifier's columns.
+    pub parts: Vec<usize>,
+}
+
+/// Where a column of the result comes from; indices count [`Question::aggregates`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PrivateOutput {
+    /// The count at this index (`Persons`, `Rows` or `OwnRows`), as Int64.
+    Count(usize),
+    /// The sum at this index (`Sum` or `OwnSum`), in the type of the result's column.
+    Sum(usize),
+    /// The quotient of two of them, as Float64; NULL where `rows` is not positive.
+    Avg {
+        /// The index of the sum.
+        sum: usize,
+        /// The index of the count.
+        rows: usize,
+    },
+}
+
+/// An aggregate over the common persons of a local relation and a peer's table. It takes the place of
+/// an `Aggregate` over their join, and has its schema; one row.
+#[derive(Debug, Clone)]
+pub struct PrivateQuery {
+    /// The peer's name, which is its schema's name.
+    pub peer: String,
+    /// The shared table as it was at planning time.
+    pub shared: Arc<SharedTable>,
+    /// This side's relation. Its columns are exactly those that `terms` and `own_values` name.
+    pub local: LogicalPlan,
+    /// The terms joined by OR, in match order.
+    pub terms: Vec<MatchTerm>,
+    /// Columns of `local` with this side's own values, by value index.
+    pub own_values: Vec<usize>,
+    /// What travels.
+    pub question: Question,
+    /// One per field of `schema`.
+    pub outputs: Vec<PrivateOutput>,
+    /// The schema of the `Aggregate` that this node replaces.
+    pub schema: DFSchemaRef,
+    /// The answer, shared with the equal queries of the same statement; no part of equality.
+    pub cell: Arc<AnswerCell>,
+}
+
+impl PrivateQuery {
+    /// The node as a plan.
+    pub fn into_plan(self) -> LogicalPlan {
+        LogicalPlan::Extension(Extension { node: Arc::new(self) })
+    }
+}
+
+impl PartialEq for PrivateQuery {
+    fn eq(&self, other: &Self) -> bool {
+        self.peer == other.peer
+            && self.shared.terms == other.shared.terms
+            && self.local == other.local
+            && self.terms == other.terms
+            && self.own_values == other.own_values
+            && self.question == other.question
+            && self.outputs == other.outputs
+            && self.schema == other.schema
+    }
+}
+
+impl Eq for PrivateQuery {}
+
+impl Hash for PrivateQuery {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.peer.hash(state);
+        self.local.hash(state);
+        self.terms.hash(state);
+        self.own_values.hash(state);
+        self.question.hash(state);
+        self.outputs.hash(state);
+        self.schema.hash(state);
+    }
+}
+
+impl PartialOrd for PrivateQuery {
+    /// Equal nodes are equal; others have no order.
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for PrivateQuery {
+    fn name(&self) -> &str {
+        "PrivateQuery"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.local]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        // Columns are named by position, so no rewrite of expressions can change what is matched.
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "PrivateQuery: {}.{} match by [", self.peer, self.question.table)?;
+        for (rank, term) in self.terms.iter().enumerate() {
+            let separator = if rank == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", term.identifier)?;
+        }
+        write!(f, "], ask [")?;
+        for (word, aggregate) in self.question.aggregates.iter().enumerate() {
+            let separator = if word == 0 { "" } else { ", " };
+            write!(f, "{separator}{aggregate}")?;
+        }
+        write!(f, "]")?;
+        match &self.question.filter {
+            Some(filter) => write!(f, ", filter: {filter}"),
+            None => Ok(()),
+        }
+    }
+
+    fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let [local] = <[LogicalPlan; 1]>::try_from(inputs)
+            .map_err(|inputs| DataFusionError::Internal(format!("a private query has one input, not {}", inputs.len())))?;
+        if !exprs.is_empty() || local.schema().fields().len() != self.local.schema().fields().len() {
+            return Err(DataFusionError::Internal("a rewrite changed the columns of a private query".to_owned()));
+        }
+        Ok(PrivateQuery { local, ..self.clone() })
+    }
+
+    fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(vec![(0..self.local.schema().fields().len()).collect()])
+    }
+}

@@ -1,0 +1,52 @@
+//! Planning's pieces, put into a session.
+
+use std::sync::Arc;
+
+use datafusion::catalog::CatalogProvider;
+use datafusion::common::{DataFusionError, Result};
+use datafusion::execution::FunctionRegistry;
+use datafusion::prelude::SessionContext;
+
+use super::catalog::{PeerCatalog, PeerSchema};
+use super::config::PsiConfig;
+use super::functions::{PrivateAggregatePlanner, private_aggregates};
+use super::rule::PsiRule;
+
+/// Adds to a session what planning private queries needs: the settings `psi.…`, the functions, one schema
+/// of the default catalog per peer, and the rule. What executes the planned queries is another matter:
+/// without a planner for [`PrivateQuery`](super::PrivateQuery) they end in an error.
+///
+/// Call it once, after any rules of your own: the rule has to be the analyzer's last.
+///
+/// # Errors
+/// If a peer's name is that of a schema that exists already, or the default catalog takes no schemas.
+pub fn register(ctx: &SessionContext, peers: Vec<Arc<dyn PeerCatalog>>) -> Result<()> {
+    let catalog = default_catalog(ctx)?;
+    for peer in peers {
+        let name = peer.name().to_owned();
+        if catalog.schema(&name).is_some() || name == "information_schema" {
+            return Err(DataFusionError::Configuration(format!(
+                "peer '{name}' would hide the schema of that name; give the peer another name"
+            )));
+        }
+        catalog.register_schema(&name, Arc::new(PeerSchema::new(peer)))?;
+    }
+    let state = ctx.state_ref();
+    let mut state = state.write();
+    let extensions = &mut state.config_mut().options_mut().extensions;
+    if extensions.get::<PsiConfig>().is_none() {
+        extensions.insert(PsiConfig::default());
+    }
+    for function in private_aggregates() {
+        state.register_udaf(function)?;
+    }
+    state.register_expr_planner(Arc::new(PrivateAggregatePlanner))?;
+    state.add_analyzer_rule(Arc::new(PsiRule));
+    Ok(())
+}
+
+fn default_catalog(ctx: &SessionContext) -> Result<Arc<dyn CatalogProvider>> {
+    let name = ctx.copied_config().options().catalog.default_catalog.clone();
+    ctx.catalog(&name)
+        .ok_or_else(|| DataFusionError::Configuration(format!("the session has no catalog '{name}', which is its default one")))
+}

@@ -1,0 +1,245 @@
+//! From an aggregate over a join to the node that takes its place.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::common::{Column, DFSchema, Result};
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder};
+
+use super::super::functions::PrivateAggregateKind;
+use super::super::predicate::{Moment, render_filter};
+use super::super::query::{MatchTerm, PrivateQuery};
+use super::aggregates::Asked;
+use super::flatten::{JoinTree, Leaf, Remote, Side, position_of, replace_columns};
+use super::terms::{Term, identifiers, match_terms};
+use super::{leftovers, refused};
+use crate::psi::Question;
+
+/// The private functions among an aggregate's expressions.
+pub(super) fn private_kinds(aggregate: &Aggregate) -> Vec<PrivateAggregateKind> {
+    aggregate
+        .aggr_expr
+        .iter()
+        .filter_map(|expr| match expr.clone().unalias_nested().data {
+            Expr::AggregateFunction(call) => PrivateAggregateKind::of(&call.func),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The node for an aggregate that has at least one private function.
+pub(super) fn private_query(aggregate: &Aggregate, first: PrivateAggregateKind, float_decimals: u8, moment: &Moment) -> Result<PrivateQuery> {
+    let mut tree = JoinTree::default();
+    let columns = tree.add(&aggregate.input)?;
+    let remotes: Vec<&Remote> = tree
+        .leaves
+        .iter()
+        .filter_map(|leaf| match leaf {
+            Leaf::Remote(remote) => Some(remote),
+            Leaf::Local(_) => None,
+        })
+        .collect();
+    let remote = match remotes.as_slice() {
+        [] => return refused(leftovers::needs_a_peer(first)),
+        [remote] => *remote,
+        several => {
+            let names: Vec<String> = several.iter().map(|remote| remote.full_name()).collect();
+            return refused(format!(
+                "one private aggregate joins one peer's table to relations of your own, not {}; ask one after the other",
+                names.join(" and ")
+            ));
+        }
+    };
+    if tree.leaves.len() == 1 {
+        return refused(format!(
+            "{first} is over the persons that {} and a relation of your own have in common: join one, by an identifier; {}",
+            remote.full_name(),
+            identifiers(remote)
+        ));
+    }
+    if !aggregate.group_expr.is_empty() {
+        return refused("GROUP BY over a private aggregate is not supported yet: run one query per group, with the group in WHERE");
+    }
+    if !aggregate.input.all_out_ref_exprs().is_empty() {
+        return refused("a private aggregate inside a correlated subquery would run once per outer row; take it out of the subquery");
+    }
+    let asked = asked(aggregate, &tree, remote, &columns, float_decimals)?;
+    let conditions = Conditions::sort(&tree, remote, moment)?;
+    let terms = match_terms(&tree, remote, conditions.mixed)?;
+    if terms.iter().any(|term| term.parts.is_empty()) {
+        return refused(format!("a join without a condition matches nobody; {}", identifiers(remote)));
+    }
+    let shared = &remote.shared.terms;
+    let filter = render_filter(conditions.remote, &remote.shared.schema, &shared.filter_on, moment)
+        .or_else(|reason| refused(format!("the condition on {} cannot be asked of {}: {reason}", remote.full_name(), remote.peer)))?;
+    let question = Question {
+        table: shared.table.clone(),
+        identifiers: terms.iter().map(|term| term.identifier.clone()).collect(),
+        filter,
+        aggregates: asked.aggregates,
+    };
+    let (local, terms, own_values) = local_side(&tree, conditions.local, terms, asked.own_values)?;
+    Ok(PrivateQuery {
+        peer: remote.peer.clone(),
+        shared: Arc::clone(&remote.shared),
+        local,
+        terms,
+        own_values,
+        question,
+        outputs: asked.outputs,
+        schema: Arc::clone(&aggregate.schema),
+        cell: Arc::default(),
+    })
+}
+
+fn asked(aggregate: &Aggregate, tree: &JoinTree, remote: &Remote, columns: &[Expr], float_decimals: u8) -> Result<Asked> {
+    let schema = aggregate.input.schema();
+    let mut asked = Asked::default();
+    for expr in &aggregate.aggr_expr {
+        let call = match expr.clone().unalias_nested().data {
+            Expr::AggregateFunction(call) => call,
+            other => return refused(format!("{other} cannot be computed together with a peer")),
+        };
+        let Some(kind) = PrivateAggregateKind::of(&call.func) else {
+            return refused(format!(
+                "{} and a private aggregate in one SELECT: over a peer's table there are private aggregates only; \
+                 put the other into a query of its own",
+                call.func.name().to_uppercase()
+            ));
+        };
+        let [argument] = call.params.args.as_slice() else { return refused(format!("{kind} takes one argument")) };
+        let argument = replace_columns(argument.clone(), &|column| {
+            schema.maybe_index_of_column(column).and_then(|position| columns.get(position).cloned())
+        })?;
+        asked.add(tree, remote, float_decimals, kind, &call, argument.unalias_nested().data)?;
+    }
+    Ok(asked)
+}
+
+/// The conditions of a join tree, by side.
+#[derive(Default)]
+struct Conditions {
+    local: Vec<Expr>,
+    /// With the share's column names, unqualified.
+    remote: Vec<Expr>,
+    mixed: Vec<Expr>,
+}
+
+impl Conditions {
+    fn sort(tree: &JoinTree, remote: &Remote, moment: &Moment) -> Result<Self> {
+        let mut sorted = Conditions::default();
+        for condition in &tree.conditions {
+            let condition = condition.clone();
+            let shown = tree.show(&condition);
+            let side = tree.side(&condition)?;
+            if condition.is_volatile() {
+                return refused(format!(
+                    "'{shown}' is volatile, so it has no one meaning in a private join; put it into a subquery over your own table"
+                ));
+            }
+            match side {
+                Side::Local => sorted.local.push(condition),
+                Side::Both => sorted.mixed.push(condition),
+                Side::Remote => sorted.remote.push(replace_columns(condition, &|column| {
+                    let (_, position) = position_of(column)?;
+                    Some(Expr::Column(Column::new_unqualified(remote.column(position))))
+                })?),
+                Side::Neither => match moment.fold(condition, &DFSchema::empty()) {
+                    Ok(Expr::Literal(value, _)) if value == true.into() => {}
+                    _ => {
+                        return refused(format!(
+                            "'{shown}' has no column and is not simply true; a condition on your side belongs into a subquery over your own table"
+                        ));
+                    }
+                },
+            }
+        }
+        Ok(sorted)
+    }
+}
+
+/// This side's relation: its leaves, filtered, and projected to what the session needs.
+fn local_side(
+    tree: &JoinTree,
+    conditions: Vec<Expr>,
+    terms: Vec<Term>,
+    own_values: Vec<Expr>,
+) -> Result<(LogicalPlan, Vec<MatchTerm>, Vec<usize>)> {
+    let (relation, names) = relation(tree)?;
+    let named = |expr: Expr| {
+        replace_columns(expr, &|column| {
+            let (leaf, position) = position_of(column)?;
+            names.get(leaf)?.get(position).cloned().map(Expr::Column)
+        })
+    };
+    let mut builder = LogicalPlanBuilder::from(relation);
+    let conditions = conditions.into_iter().map(&named).collect::<Result<Vec<_>>>()?;
+    if let Some(predicate) = conjunction(conditions) {
+        builder = builder.filter(predicate)?;
+    }
+    let mut columns: Vec<Expr> = Vec::new();
+    let mut column = |expr: Expr| -> Result<usize> {
+        let expr = named(expr)?;
+        Ok(columns.iter().position(|known| *known == expr).unwrap_or_else(|| {
+            columns.push(expr);
+            columns.len() - 1
+        }))
+    };
+    let mut matched = Vec::with_capacity(terms.len());
+    for term in terms {
+        let parts = term.parts.into_iter().map(&mut column).collect::<Result<Vec<_>>>()?;
+        matched.push(MatchTerm { identifier: term.identifier, parts });
+    }
+    let own_values = own_values.into_iter().map(&mut column).collect::<Result<Vec<_>>>()?;
+    let mut taken = BTreeSet::new();
+    let projected: Vec<Expr> = columns
+        .into_iter()
+        .map(|expr| {
+            let wanted = match &expr {
+                Expr::Column(column) => column.name.clone(),
+                other => other.schema_name().to_string(),
+            };
+            let mut name = wanted.clone();
+            let mut count = 1;
+            while !taken.insert(name.clone()) {
+                count += 1;
+                name = format!("{wanted}_{count}");
+            }
+            expr.alias(name)
+        })
+        .collect();
+    Ok((builder.project(projected)?.build()?, matched, own_values))
+}
+
+/// The cross product of the local leaves (their conditions follow as a filter, which the optimizer turns
+/// into joins), and what each of their columns is called in it.
+fn relation(tree: &JoinTree) -> Result<(LogicalPlan, Vec<Vec<Column>>)> {
+    let mut whole: Option<LogicalPlan> = None;
+    let mut names = Vec::with_capacity(tree.leaves.len());
+    for (leaf, relation) in tree.leaves.iter().enumerate() {
+        let Leaf::Local(plan) = relation else {
+            names.push(Vec::new());
+            continue;
+        };
+        let clashes = whole.as_ref().is_some_and(|whole| whole.schema().join(plan.schema()).is_err());
+        let plan = if clashes { renamed(plan, leaf)? } else { plan.clone() };
+        names.push(plan.schema().iter().map(Column::from).collect());
+        whole = Some(match whole {
+            None => plan,
+            Some(whole) => LogicalPlanBuilder::from(whole).cross_join(plan)?.build()?,
+        });
+    }
+    match whole {
+        Some(whole) => Ok((whole, names)),
+        None => refused("a private aggregate needs a relation of your own"),
+    }
+}
+
+/// The same relation under a name of its own, and with column names that are unique.
+fn renamed(plan: &LogicalPlan, leaf: usize) -> Result<LogicalPlan> {
+    let columns = plan.schema().iter().enumerate();
+    let columns = columns.map(|(position, field)| Expr::Column(Column::from(field)).alias(format!("c{position}")));
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(plan.clone()).project(columns)?.alias(format!("relation {leaf}"))?.build()
+}
