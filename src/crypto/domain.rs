@@ -35,11 +35,13 @@ pub enum Domain {
     Dummy,
     /// The digest of the transcript from which the dummies of a session follow.
     DummySeed,
+    /// The transcript of a session's hello.
+    Transcript,
 }
 
 impl Domain {
     /// All domains, for the test that no two are the same.
-    pub const ALL: [Self; 3] = [Self::Identifier, Self::Dummy, Self::DummySeed];
+    pub const ALL: [Self; 4] = [Self::Identifier, Self::Dummy, Self::DummySeed, Self::Transcript];
 
     /// The domain's 32 bytes: an ASCII name that holds the protocol's version, padded with zeros.
     pub const fn bytes(self) -> &'static [u8; DOMAIN_BYTES] {
@@ -49,6 +51,7 @@ impl Domain {
             Self::Identifier => b"datafusion-psi/1/identifier\0\0\0\0\0",
             Self::Dummy => b"datafusion-psi/1/dummy\0\0\0\0\0\0\0\0\0\0",
             Self::DummySeed => b"datafusion-psi/1/dummy-seed\0\0\0\0\0",
+            Self::Transcript => b"datafusion-psi/1/transcript\0\0\0\0\0",
         }
     }
 }

@@ -106,9 +106,9 @@ fn edge_scalars_give_what_dalek_gives() {
     for scalar in [1u8, 2, 3, 8].map(Scalar::from).into_iter().flat_map(|s: Scalar| [s, -s]) {
         let scalar = SecretScalar::of(scalar);
         let (evaluated, blinded) = (evaluate(&elements, &scalar).unwrap(), blind(&identifiers, &scalar));
-        for row in 0..9 {
+        for (row, identifier) in identifiers.iter().enumerate() {
             assert_eq!(evaluated.element(row), &evaluated_plainly(elements.element(row), &scalar));
-            let expected = (hashed(0, &identifiers[row]) * scalar.reveal()).compress();
+            let expected = (hashed(0, identifier) * scalar.reveal()).compress();
             assert_eq!(blinded.element(row), expected.as_bytes());
         }
     }

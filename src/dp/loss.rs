@@ -26,7 +26,10 @@
 //! al., "Connect the Dots", PoPETs 2022.) The excess is of second order in Δ, where rounding every
 //! loss up would cost Δ/2 per composition.
 //!
-//! Outcomes too rare to be stored (in total below 1e-255) count as infinite loss.
+//! The rarest outcomes count as infinite loss: at either end as many as have a probability of
+//! 1e-20 together, or less where δ is not at least 10⁶ times what that adds to it. (Besides being
+//! quick it is needed: the largest losses, up to 2·ln τ at a probability of 4^(−τ), would take over
+//! the tilted law below.)
 //!
 //! # Composed, with every error on the safe side
 //! The sum of n losses has the convolution as its law; only its part above ε matters, which may be
@@ -63,6 +66,13 @@ const POINTS_MAX: usize = 1 << 20;
 /// Largest tilt. It matters only where ε is all but the largest possible loss.
 const THETA_MAX: f64 = 1e6;
 
+/// The rarest outcomes of one size, up to this probability at either end, count as infinite loss.
+/// Where δ turns out to be within [`RARE_MARGIN`] of what that costs, it is this much less, and so
+/// on until [`RARE_LAST`].
+const RARE_FIRST: f64 = 1e-20;
+const RARE_MARGIN: f64 = 1e6;
+const RARE_LAST: f64 = 1e-240;
+
 /// Exponent of the mass that may lie outside the window.
 const OUTSIDE: f64 = 40.0;
 
@@ -77,11 +87,25 @@ struct GridLoss {
 }
 
 impl GridLoss {
-    fn new(tau: u64, step: f64) -> Self {
+    fn new(tau: u64, step: f64, rare: f64) -> Self {
         let law = Hypergeometric::new(tau);
         let loss = |h: u64| 2.0 * ((tau - h + 1) as f64 / h as f64).ln();
-        let finite = || law.outcomes().filter(|(h, _)| *h >= 1);
-        let infinite = law.probability(0) + law.rare_max();
+        // Both tails alike, the law being symmetric; h = 0 is infinite anyway.
+        let (mut cut, mut tail) = (law.outcomes().next().map_or(0, |(h, _)| h), 0.0);
+        for (h, p) in law.outcomes().take_while(|(h, _)| *h < tau / 2) {
+            if tail + p > rare {
+                break;
+            }
+            tail += p;
+            cut = h + 1;
+        }
+        let infinite = if cut == 0 {
+            law.probability(0)
+        } else {
+            2.0 * tail + law.rare_max()
+        };
+        let kept = cut.max(1)..=tau - cut;
+        let finite = || law.outcomes().filter(|(h, _)| kept.contains(h));
         // Losses fall as h rises.
         let last = finite().next().map_or(0.0, |(h, _)| loss(h));
         let first = finite().last().map_or(0.0, |(h, _)| loss(h));
@@ -125,8 +149,7 @@ impl GridLoss {
         }
         let (mut total, mut mean, mut square) = (0.0, 0.0, 0.0);
         for (i, e) in exponents.iter().enumerate() {
-            // e^(−80) of the largest term: nothing that the bounds below could notice, since any
-            // number will do for κ.
+            // What is left out is below e^(−80) of the largest term: less than a roundoff of κ.
             if e - top > -80.0 {
                 let w = (e - top).exp();
                 let x = i as f64 * step;
@@ -173,9 +196,21 @@ impl Evaluator {
             // Sizes without dummies tell neighbours apart for certain.
             return 1.0;
         }
+        let count: f64 = parts.iter().map(|(_, times)| *times as f64).sum();
+        let mut rare = RARE_FIRST;
+        loop {
+            let delta = self.delta_cut(&parts, epsilon, rare);
+            if delta > RARE_MARGIN * count * rare || rare < RARE_LAST {
+                return delta;
+            }
+            rare *= RARE_FIRST;
+        }
+    }
+
+    fn delta_cut(&mut self, parts: &[(u64, u64)], epsilon: f64, rare: f64) -> f64 {
         let mut coarser = 1.0;
         loop {
-            let sum = Sum::new(&parts, coarser);
+            let sum = Sum::new(parts, coarser, rare);
             if let Some(finite) = sum.finite(epsilon, &mut self.planner) {
                 return (sum.infinite() + finite).min(1.0);
             }
@@ -192,7 +227,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn new(parts: &[(u64, u64)], coarser: f64) -> Self {
+    fn new(parts: &[(u64, u64)], coarser: f64, rare: f64) -> Self {
         let count: f64 = parts.iter().map(|(_, times)| *times as f64).sum();
         // 8/τ is the variance of one loss, but for the smallest τ.
         let variance: f64 = parts.iter().map(|(t, n)| *n as f64 * 8.0 / *t as f64).sum();
@@ -202,7 +237,7 @@ impl Sum {
         let step = coarser * (one / POINTS_PER_DEVIATION).max(coarse).max(f64::MIN_POSITIVE);
         let parts = parts
             .iter()
-            .map(|(tau, times)| (GridLoss::new(*tau, step), *times))
+            .map(|(tau, times)| (GridLoss::new(*tau, step, rare), *times))
             .collect();
         Self { parts, step, count }
     }
@@ -357,4 +392,132 @@ fn power(base: Complex<f64>, exponent: u64) -> Complex<f64> {
         }
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// δ(ε) straight from the definition: every combination of outcomes of every size, its
+    /// probability under both hypotheses, no grid, no transform. `signs` are the directions in
+    /// which the sizes differ.
+    fn by_enumeration(taus: &[u64], signs: &[i64], epsilon: f64) -> f64 {
+        fn walk(laws: &[(Vec<f64>, i64)], p: f64, q: f64, grow: f64) -> f64 {
+            let Some(((law, sign), rest)) = laws.split_first() else {
+                return (p - grow * q).max(0.0);
+            };
+            let under = |h: i64| usize::try_from(h).ok().and_then(|h| law.get(h)).copied();
+            (0..law.len() as i64)
+                .map(|h| {
+                    let (p1, q1) = (law[h as usize], under(h - sign).unwrap_or(0.0));
+                    walk(rest, p * p1, q * q1, grow)
+                })
+                .sum()
+        }
+        let laws: Vec<_> = taus
+            .iter()
+            .zip(signs)
+            .map(|(t, s)| (super::super::hypergeometric_pmf(*t), *s))
+            .collect();
+        walk(&laws, 1.0, 1.0, epsilon.exp())
+    }
+
+    fn assert_close_above(bound: f64, exact: f64, what: &str) {
+        let slack = if exact > 1e-30 { 0.005 } else { 0.02 };
+        assert!(bound >= exact, "{what}: {bound:e} is below the truth {exact:e}");
+        assert!(bound <= exact * (1.0 + slack), "{what}: {bound:e}, truth {exact:e}");
+    }
+
+    #[test]
+    fn is_above_and_near_the_definition_for_every_magnitude_of_delta() {
+        // To 2 %, and to 0.5 % where δ is not below 1e-30.
+        let mut e = Evaluator::new();
+        for epsilon in [0.01, 0.5, 1.0, 2.0, 4.0, 7.0] {
+            for tau in [1_u64, 2, 3, 10, 23, 68, 133, 400] {
+                let what = format!("τ {tau}, ε {epsilon}");
+                let exact = by_enumeration(&[tau], &[1], epsilon);
+                assert_close_above(e.delta(&[(tau, 1)], epsilon), exact, &what);
+                let exact = by_enumeration(&[tau; 2], &[1, 1], epsilon);
+                assert_close_above(e.delta(&[(tau, 2)], epsilon), exact, &what);
+            }
+            for tau in [1_u64, 5, 20, 40] {
+                let what = format!("3 sizes, τ {tau}, ε {epsilon}");
+                let exact = by_enumeration(&[tau; 3], &[1; 3], epsilon);
+                assert_close_above(e.delta(&[(tau, 3)], epsilon), exact, &what);
+            }
+        }
+        // Far below the roundoff of 1: what the tilt is for.
+        let exact = by_enumeration(&[300, 300], &[1, 1], 8.0);
+        assert!(exact < 1e-80 && exact > 0.0, "{exact:e}");
+        assert_close_above(e.delta(&[(300, 2)], 8.0), exact, "tiny");
+    }
+
+    #[test]
+    fn mixed_histories_agree_with_the_definition() {
+        let mut e = Evaluator::new();
+        for epsilon in [0.3, 1.0, 3.0] {
+            let exact = by_enumeration(&[7, 30, 30], &[1; 3], epsilon);
+            let bound = e.delta(&[(7, 1), (30, 2)], epsilon);
+            assert_close_above(bound, exact, &format!("ε {epsilon}"));
+        }
+    }
+
+    #[test]
+    fn every_pattern_of_rises_and_falls_loses_the_same_and_rests_lose_less() {
+        for epsilon in [0.2, 1.0, 3.0] {
+            let all = by_enumeration(&[9; 3], &[1, 1, 1], epsilon);
+            for signs in [[-1, -1, -1], [1, -1, 1], [-1, 1, 1], [1, 1, -1]] {
+                let other = by_enumeration(&[9; 3], &signs, epsilon);
+                assert!((other / all - 1.0).abs() < 1e-10, "{signs:?}");
+            }
+            for signs in [[1, 0, -1], [0, 0, 1], [0, 0, 0]] {
+                assert!(by_enumeration(&[9; 3], &signs, epsilon) < all, "{signs:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_coarser_grid_only_raises_the_bound() {
+        let mut e = Evaluator::new();
+        for (tau, times, epsilon) in [(43, 18, 8.0), (433, 18, 2.0), (15, 6, 8.0)] {
+            let mut before = by_parts(&mut e, tau, times, epsilon, 1.0);
+            for coarser in [2.0, 4.0, 8.0, 16.0, 64.0] {
+                let bound = by_parts(&mut e, tau, times, epsilon, coarser);
+                assert!(bound >= before * (1.0 - 1e-6), "{coarser}: {bound:e} < {before:e}");
+                before = bound;
+            }
+        }
+    }
+
+    fn by_parts(e: &mut Evaluator, tau: u64, times: u64, epsilon: f64, coarser: f64) -> f64 {
+        let sum = Sum::new(&[(tau, times)], coarser, RARE_FIRST);
+        sum.infinite() + sum.finite(epsilon, &mut e.planner).unwrap()
+    }
+
+    #[test]
+    fn losses_beyond_reach_leave_the_infinite_ones_alone() {
+        // ε over every finite loss: only h = 0 tells the neighbours apart.
+        let bound = Evaluator::new().delta(&[(10, 2)], 1e300);
+        let p0 = 1.0 / 184_756.0;
+        assert_close_above(bound, 1.0 - (1.0 - p0) * (1.0 - p0), "p0");
+        assert_eq!(Evaluator::new().delta(&[(0, 1), (99, 3)], 1.0), 1.0);
+        assert_eq!(Evaluator::new().delta(&[(0, 0)], 1.0), 0.0);
+    }
+
+    #[test]
+    fn the_split_keeps_the_mass_under_both_hypotheses() {
+        let step = 0.013;
+        for tau in [1_u64, 2, 15, 433, 5257] {
+            let grid = GridLoss::new(tau, step, 1e-20);
+            let law = Hypergeometric::new(tau);
+            let p: f64 = grid.mass.iter().sum();
+            assert!((p + grid.infinite - 1.0).abs() < 1e-11);
+            let q: f64 = (grid.first..)
+                .zip(&grid.mass)
+                .map(|(i, m)| m * (-(i as f64) * step).exp())
+                .sum();
+            // Σ over h ≥ 1 of P(h − 1) is all but P(τ).
+            assert!((q + law.probability(tau) - 1.0).abs() < 1e-10, "τ {tau}: {q}");
+        }
+    }
 }

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::dp::{self, Budget, BudgetRefusal, Charge, Composition, Delta, Reservation, Settlement};
+use crate::dp::{self, Budget, BudgetRefusal, Charge, Composition, Reservation, Settlement};
 use crate::psi;
 
 use super::party::{BudgetTerms, Party};
@@ -145,7 +145,15 @@ impl Budgets {
 
 /// A refusal of the books as the session's error, whoever's fault it is.
 pub fn budget_refused(refusal: BudgetRefusal) -> psi::Error {
+    let forever = "and it does not renew: its owner would have to allow more in party.toml";
     match refusal {
+        BudgetRefusal::Exhausted { peer, population, queries_max } => psi::Error::Refused(format!(
+            "the budget for peer '{peer}' and population '{population}' is used up, {queries_max} of {queries_max} queries, {forever}"
+        )),
+        BudgetRefusal::Composed { peer, population, delta, delta_max } => psi::Error::Refused(format!(
+            "the budget for peer '{peer}' and population '{population}' cannot pay for this query: it would bring delta to {delta:.2e}, \
+             above {delta_max:.2e}, {forever}"
+        )),
         BudgetRefusal::NotRecorded(_) => psi::Error::Environment(refusal.to_string()),
         _ => psi::Error::Refused(refusal.to_string()),
     }
@@ -238,7 +246,8 @@ impl Budget for OpenAccount {
         }
         let book = self.book()?;
         // Computed before the lock is taken: the accountant may take a second for a new account.
-        let planned = self.dummies().map_err(|reason| BudgetRefusal::NotRecorded(reason.to_string()))?;
+        // A budget that no dummies keep plans none; the history then refuses every query.
+        let planned = self.dummies().unwrap_or(0);
         let mut entries = book.entries();
         let queries_max = book.terms.budget.queries;
         if entries.open + entries.spent >= queries_max {
@@ -249,13 +258,14 @@ impl Budget for OpenAccount {
         let mut columns = entries.columns.clone();
         *columns.entry(tau).or_insert(0) += u64::from(charge.columns);
         if let Some(plan) = plan {
-            let delta = composed(&columns, plan.epsilon).map_err(|reason| BudgetRefusal::NotRecorded(reason.to_string()))?;
+            // More than can be composed promises nothing.
+            let delta = composed(&columns, plan.epsilon).unwrap_or(1.0);
             if delta > plan.delta {
                 return Err(BudgetRefusal::Composed {
                     peer: peer.clone(),
                     population: population.clone(),
-                    delta: Delta::new(delta),
-                    delta_max: Delta::new(plan.delta),
+                    delta,
+                    delta_max: plan.delta,
                 });
             }
         }

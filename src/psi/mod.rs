@@ -58,7 +58,7 @@ mod limits;
 mod matching;
 pub mod normalise;
 mod phase;
-// pub mod prepare;
+pub mod prepare;
 mod requester;
 mod responder;
 mod run;

@@ -84,10 +84,11 @@ impl Lost {
 
     /// Why the peer is gone; never resolves while it is not.
     pub async fn wait(&mut self) -> Error {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_else(|| Error::internal("a lost peer without a reason")),
+        let reason = self.0.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        match reason {
+            Some(reason) => reason,
             // Nobody is left who could tell.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }

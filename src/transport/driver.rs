@@ -45,7 +45,10 @@ pub async fn drive<S: Session>(
     let mut session = session;
     while let Some(phase) = session.phase() {
         let opened = Instant::now();
-        let mut exchange = match run.open(phase, &session, channel).await {
+        // Schemas and rows beforehand: a session may move between threads, but not be shared by them.
+        let (out, expect, rows) = (session.out_schema(), session.in_schema(), session.progress().rows_total);
+        run.observer.phase_opened(phase, rows);
+        let mut exchange = match run.waiting(phase, run.deadlines.idle, channel.open(phase, out, expect)).await.flatten() {
             Ok(exchange) => exchange,
             Err(error) => {
                 channel.close(Err(&error)).await;
@@ -80,12 +83,6 @@ enum Event<'a> {
 }
 
 impl Run {
-    async fn open<S: Session>(&mut self, phase: Phase, session: &S, channel: &mut dyn Channel) -> Result<Exchange, Error> {
-        let (out, expect) = (session.out_schema(), session.in_schema());
-        self.observer.phase_opened(phase, session.progress().rows_total);
-        self.waiting(phase, self.deadlines.idle, channel.open(phase, out, expect)).await?
-    }
-
     /// One phase, up to the opening of the next.
     async fn phase<S: Session>(
         &mut self,

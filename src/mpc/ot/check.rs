@@ -63,8 +63,10 @@ impl CheckMatrix {
 
     /// R's columns for one block: 64 AES blocks, read as little-endian words, those of the first 32 data rows first.
     fn words(&self, block: usize) -> Words {
-        let mut stream: [aes::Block; CHECK_ROWS] =
-            std::array::from_fn(|index| ((block * CHECK_ROWS + index) as u128).to_le_bytes().into());
+        let mut stream = [aes::Block::default(); CHECK_ROWS];
+        for (index, counter) in stream.iter_mut().enumerate() {
+            *counter = ((block * CHECK_ROWS + index) as u128).to_le_bytes().into();
+        }
         self.cipher.encrypt_blocks(&mut stream);
         let mut words = [[0; CHECK_ROWS]; BLOCK_ROWS / GROUP];
         for (four, block) in words.as_flattened_mut().as_chunks_mut::<4>().0.iter_mut().zip(&stream) {

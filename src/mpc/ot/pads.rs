@@ -104,19 +104,23 @@ pub(super) struct Pads {
 
 /// Pads of a batch: block by block, then row by row. Zeroized on drop.
 struct Batch {
-    inner: [u128; BATCH],
-    blocks: Vec<[u128; BATCH]>,
+    /// π(x).
+    inner: [aes::Block; BATCH],
+    blocks: Vec<[aes::Block; BATCH]>,
 }
 
 impl Batch {
     fn new(blocks: usize) -> Self {
-        Self { inner: [0; BATCH], blocks: vec![[0; BATCH]; blocks] }
+        Self { inner: [aes::Block::default(); BATCH], blocks: vec![[aes::Block::default(); BATCH]; blocks] }
     }
 
     /// The word of a row, not reduced beyond its width.
     #[inline(always)]
     fn word(&self, word: Word, row: usize) -> u128 {
-        let half = |index: usize| (self.blocks[index / 2][row] >> (64 * (index % 2))) as u64 as u128;
+        let half = |index: usize| {
+            let halves: &[[u8; 8]] = self.blocks[index / 2][row].as_chunks().0;
+            u64::from_le_bytes(halves[index % 2]) as u128
+        };
         match word.width {
             WordWidth::Bits64 => half(word.half),
             WordWidth::Bits128 => half(word.half) | half(word.half + 1) << 64,
@@ -126,8 +130,8 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.inner.zeroize();
-        self.blocks.as_flattened_mut().zeroize();
+        let blocks = self.inner.iter_mut().chain(self.blocks.as_flattened_mut());
+        blocks.for_each(|block| block.0.zeroize());
     }
 }
 
@@ -151,27 +155,22 @@ impl Pads {
         }
     }
 
-    /// AES over a batch.
-    #[inline]
-    fn permute(&self, input: impl Fn(usize) -> u128, output: &mut [u128; BATCH]) {
-        let mut blocks: [aes::Block; BATCH] = std::array::from_fn(|row| input(row).to_le_bytes().into());
-        self.cipher.encrypt_blocks(&mut blocks);
-        for (output, block) in output.iter_mut().zip(&blocks) {
-            *output = u128::from_le_bytes(block.0);
-        }
-    }
-
     /// Pads of up to 64 rows x ⊕ `offset`; `first_row` is the first one's index in the run.
-    #[inline]
     fn fill(&self, usage: Use, first_row: usize, rows: &[u128], offset: u128, batch: &mut Batch) {
         let Batch { inner, blocks } = batch;
-        // A short batch is filled up, as the widest AES unit takes 64 blocks or is slow.
-        self.permute(|row| rows.get(row).copied().unwrap_or(0) ^ offset, inner);
-        for (index, block) in blocks.iter_mut().enumerate() {
+        // A short batch keeps what was there behind it: the widest AES unit takes 64 blocks or is slow.
+        for (block, row) in inner.iter_mut().zip(rows) {
+            *block = (row ^ offset).to_le_bytes().into();
+        }
+        self.cipher.encrypt_blocks(inner);
+        for (index, outer) in blocks.iter_mut().enumerate() {
             let tweak = (usage as u128) << 120 | (index as u128) << 64;
-            self.permute(|row| inner[row] ^ (tweak | (first_row + row) as u128), block);
-            for (block, inner) in block.iter_mut().zip(inner.iter()) {
-                *block ^= inner;
+            for (row, (outer, inner)) in outer.iter_mut().zip(inner.iter()).enumerate() {
+                *outer = (u128::from_le_bytes(inner.0) ^ (tweak | (first_row + row) as u128)).to_le_bytes().into();
+            }
+            self.cipher.encrypt_blocks(outer);
+            for (outer, inner) in outer.iter_mut().zip(inner.iter()) {
+                *outer = (u128::from_le_bytes(outer.0) ^ u128::from_le_bytes(inner.0)).to_le_bytes().into();
             }
         }
     }
@@ -257,7 +256,9 @@ impl Pads {
             |(index, (outputs, rows))| {
                 let mut batch = Batch::new(1);
                 self.fill(Use::RandomOt, range.start + index * BATCH, rows, offset, &mut batch);
-                outputs.copy_from_slice(&batch.blocks[0][..outputs.len()]);
+                for (output, block) in outputs.iter_mut().zip(&batch.blocks[0]) {
+                    *output = u128::from_le_bytes(block.0);
+                }
             },
         );
         outputs

@@ -26,14 +26,16 @@ use super::{
 pub(super) const PIECE_BLOCKS: usize = 64;
 /// Leaves folded in registers at a time.
 const GROUP_LEAVES: usize = 16;
-/// Blocks between a column's beginning and the next one's: not a power of two, so that the 128 columns of one
-/// block do not fall into a few sets of the cache.
+/// Lanes of a column: not a power of two, so that the 128 lanes of one block do not fall into a few sets of the
+/// cache.
 const COLUMN_STRIDE: usize = PIECE_BLOCKS + 4;
 
 /// 128 bits of one column, as halves, low one first.
 type Lane = [u64; 2];
-/// One column of a piece.
+/// One vector of a piece.
 type Segment = [Lane; PIECE_BLOCKS];
+/// The same, spaced.
+type Column = [Lane; COLUMN_STRIDE];
 /// Keystream of one leaf for a piece.
 type Stream = [aes::Block; PIECE_BLOCKS];
 
@@ -51,10 +53,8 @@ struct Scratch {
     streams: Box<[Stream; GROUP_LEAVES]>,
     /// u of the tree at hand.
     sum: Box<Segment>,
-    /// The k columns of the tree at hand.
-    digits: Box<[Segment; 8]>,
-    /// All columns of the piece, `COLUMN_STRIDE` apart.
-    columns: Vec<Lane>,
+    /// All columns of the piece, of which the last lanes are never used.
+    columns: Vec<Column>,
 }
 
 impl Scratch {
@@ -62,8 +62,7 @@ impl Scratch {
         Self {
             streams: Box::new([[aes::Block::default(); PIECE_BLOCKS]; GROUP_LEAVES]),
             sum: Box::new([[0; 2]; PIECE_BLOCKS]),
-            digits: Box::new([[[0; 2]; PIECE_BLOCKS]; 8]),
-            columns: vec![[0; 2]; COLUMNS * COLUMN_STRIDE],
+            columns: vec![[[0; 2]; COLUMN_STRIDE]; COLUMNS],
         }
     }
 }
@@ -72,8 +71,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         self.streams.as_flattened_mut().iter_mut().for_each(|block| block.0.zeroize());
         self.sum.as_flattened_mut().zeroize();
-        self.digits.as_flattened_mut().as_flattened_mut().zeroize();
-        self.columns.as_flattened_mut().zeroize();
+        self.columns.as_flattened_mut().as_flattened_mut().zeroize();
     }
 }
 
@@ -111,7 +109,7 @@ impl Leaves {
                     }
                 }
                 for (block, rows) in rows.chunks_exact_mut(BLOCK_ROWS).enumerate() {
-                    turn(rows, |column| scratch.columns[column * COLUMN_STRIDE + block]);
+                    turn(rows, |column| scratch.columns[column][block]);
                 }
             });
     }
@@ -139,7 +137,7 @@ impl Leaves {
                         let tree = column >> shift;
                         // All ones where Δ has a bit: no branch on it.
                         let mask = ((delta >> column) as u64 & 1).wrapping_neg();
-                        let own = scratch.columns[column * COLUMN_STRIDE + block];
+                        let own = scratch.columns[column][block];
                         [
                             own[0] ^ u64::from_le_bytes(row[2 * tree]) & mask,
                             own[1] ^ u64::from_le_bytes(row[2 * tree + 1]) & mask,
@@ -154,9 +152,9 @@ impl Leaves {
         let leaves = self.field_bits.leaves();
         let known = leaves - self.first;
         let ciphers = &self.ciphers[tree * known..(tree + 1) * known];
-        let Scratch { streams, sum, digits, columns } = scratch;
-        sum.fill([0; 2]);
-        digits.iter_mut().for_each(|digit| digit.fill([0; 2]));
+        let k = self.field_bits.bits();
+        let Scratch { streams, sum, columns } = scratch;
+        let digits = &mut columns[tree * k..(tree + 1) * k];
         for group in 0..leaves.div_ceil(GROUP_LEAVES) {
             for leaf in 0..leaves.min(GROUP_LEAVES) {
                 match (group * GROUP_LEAVES + leaf).checked_sub(self.first) {
@@ -169,11 +167,6 @@ impl Leaves {
                 FieldBits::Two => fold::<2, 4>(streams, group, sum, digits),
                 FieldBits::Four | FieldBits::Eight => fold::<4, 16>(streams, group, sum, digits),
             }
-        }
-        let k = self.field_bits.bits();
-        for (bit, digit) in digits[..k].iter().enumerate() {
-            let start = (tree * k + bit) * COLUMN_STRIDE;
-            columns[start..start + PIECE_BLOCKS].copy_from_slice(digit);
         }
     }
 }
@@ -191,17 +184,25 @@ fn keystream(cipher: &Aes128Enc, first_block: usize, stream: &mut Stream) {
 }
 
 /// Adds a group of `LEAVES` = 2^`BITS` leaves: their sum to u, the sums by bit of the leaf's index to the digits. Bits
-/// above come from the group's index, which is public. 2·(`LEAVES` − 1) XORs rather than `BITS`·`LEAVES`/2 + `LEAVES`.
-#[inline]
+/// above come from the group's index, which is public; group 0 begins the sums. 2·(`LEAVES` − 1) XORs rather than
+/// (`BITS`/2 + 1)·`LEAVES`.
 fn fold<const BITS: usize, const LEAVES: usize>(
     streams: &[Stream; GROUP_LEAVES],
     group: usize,
     sum: &mut Segment,
-    digits: &mut [Segment; 8],
+    digits: &mut [Column],
 ) {
+    if group == 0 {
+        sum.fill([0; 2]);
+        digits.iter_mut().for_each(|digit| digit.fill([0; 2]));
+    }
+    let (low, high) = digits.split_at_mut(BITS);
     for block in 0..PIECE_BLOCKS {
-        let mut node: [Lane; LEAVES] = std::array::from_fn(|leaf| split(&streams[leaf][block]));
-        for (bit, digit) in digits.iter_mut().enumerate().take(BITS) {
+        let mut node = [[0; 2]; LEAVES];
+        for (node, stream) in node.iter_mut().zip(streams) {
+            *node = split(&stream[block]);
+        }
+        for (bit, digit) in low.iter_mut().enumerate() {
             for pair in 0..LEAVES >> (bit + 1) {
                 let odd = node[2 * pair + 1];
                 xor(&mut digit[block], odd);
@@ -210,8 +211,8 @@ fn fold<const BITS: usize, const LEAVES: usize>(
             }
         }
         xor(&mut sum[block], node[0]);
-        for (bit, digit) in digits.iter_mut().enumerate().skip(BITS) {
-            if group >> (bit - BITS) & 1 == 1 {
+        for (bit, digit) in high.iter_mut().enumerate() {
+            if group >> bit & 1 == 1 {
                 xor(&mut digit[block], node[0]);
             }
         }

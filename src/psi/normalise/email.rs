@@ -53,11 +53,9 @@ fn split(text: &str) -> Option<(&str, &str)> {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            '@' if !quoted => {
-                if at.replace(position).is_some() {
-                    return None;
-                }
-            }
+            // The second one.
+            '@' if !quoted && at.is_some() => return None,
+            '@' if !quoted => at = Some(position),
             _ => {}
         }
     }

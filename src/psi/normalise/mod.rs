@@ -91,11 +91,6 @@ pub const PINNED: &[(&str, &str)] = &[
 ///
 /// Parsed from and printed as `exact/1`, `email/1`, `phone/1:US`, `sha256/1`; the name is what
 /// both sides compare. The module's doc has the rules.
-///
-/// ```ignore
-/// let email: Normaliser = "email/1".parse()?;
-/// assert_eq!(email.normalise_str(" Ann@Example.ORG "), Some(b"ann@example.org".to_vec()));
-/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Normaliser {
     /// `exact/1`: the SQL text, byte for byte.

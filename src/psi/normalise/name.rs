@@ -20,7 +20,7 @@ impl Region {
     }
 
     /// Every region that there is, in alphabetical order.
-    fn all() -> impl Iterator<Item = String> {
+    pub(super) fn all() -> impl Iterator<Item = String> {
         ('A'..='Z')
             .flat_map(|first| ('A'..='Z').map(move |second| format!("{first}{second}")))
             .filter(|code| code.parse::<Region>().is_ok())

@@ -149,7 +149,7 @@ impl Known {
 }
 
 /// The innermost cause, in the system's words.
-fn root_cause(error: &dyn std::error::Error) -> String {
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;

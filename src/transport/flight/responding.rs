@@ -47,7 +47,7 @@ pub(super) async fn respond<S: TableSource + ?Sized>(
         let offer = channel.read_offer(hello, &own, &peer, id, &deadlines).await?;
         table.clone_from(&offer.question.table);
         let answer = answered(source.answer(&peer, offer), &mut channel.lost, &deadlines);
-        let session = answer.await.inspect_err(|_| ())?;
+        let session = answer.await?;
         let driven = drive(session, &mut channel, &deadlines, Arc::clone(&totals) as _).await;
         match driven {
             Ok(session) => {
@@ -120,7 +120,7 @@ impl Responding {
         let mut receiver = BatchReceiver::new(&self.peer, phase, hello_schema(), frames, Arc::clone(&counted));
         let reading = async {
             let Received::Batch(batch) = receiver.receive().await? else {
-                return Err(PeerMisbehaved::Truncated { phase, expected: 1, found: 0 }.into());
+                return Err(Error::from(PeerMisbehaved::Truncated { phase, expected: 1, found: 0 }));
             };
             if counted.received() > OFFER_BYTES_MAX {
                 let reason = format!("an offer of {} bytes, {OFFER_BYTES_MAX} are allowed", counted.received());

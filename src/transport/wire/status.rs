@@ -13,7 +13,7 @@ use crate::psi::{Error, Fault, PeerMisbehaved, Phase};
 use super::{MESSAGE_BYTES_MAX, VERSION_PATH, sanitise};
 
 /// The metadata key of a status that carries the fault's name.
-pub(crate) const FAULT_KEY: &str = "psi-fault";
+const FAULT_KEY: &str = "psi-fault";
 
 /// The metadata key of a request that carries the asking party's name.
 pub(crate) const PARTY_KEY: &str = "psi-party";

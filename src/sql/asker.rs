@@ -1,0 +1,182 @@
+//! A party as one that asks: its policy, its books, and the peers that it can reach.
+//!
+//! Everything that a private query needs beside its plan is in one [`Asker`], and nothing is global: two
+//! sessions of one process can be two parties.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::catalog::{PeerCatalog, SharedTable};
+use crate::policy::{Budgets, Party};
+use crate::psi::{Error, Requester, Session};
+use crate::transport::{self, Deadlines, Observer};
+
+/// The way to one peer.
+#[async_trait]
+pub trait PeerLink: fmt::Debug + Send + Sync + 'static {
+    /// The peer's name in this party's policy.
+    fn name(&self) -> &str;
+
+    /// What the peer shares with this party, as it says now.
+    async fn shares(&self) -> Result<Vec<transport::SharedTable>, Error>;
+
+    /// Runs a session with the peer to its end. Dropping the future ends it on both sides.
+    async fn run(&self, session: Requester, deadlines: &Deadlines, observer: Arc<dyn Observer>) -> Result<Requester, Error>;
+}
+
+#[async_trait]
+impl PeerLink for transport::Peer {
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    async fn shares(&self) -> Result<Vec<transport::SharedTable>, Error> {
+        self.shares().await
+    }
+
+    async fn run(&self, session: Requester, deadlines: &Deadlines, observer: Arc<dyn Observer>) -> Result<Requester, Error> {
+        let mut channel = self.channel(session.id()).await?;
+        transport::drive(session, &mut channel, deadlines, observer).await
+    }
+}
+
+/// A party that asks.
+pub struct Asker {
+    party: Arc<Party>,
+    budgets: Budgets,
+    peers: BTreeMap<String, Arc<dyn PeerLink>>,
+    /// Entries that a peer's table had when it was last asked, by peer and table: for estimates.
+    lengths: Mutex<HashMap<(String, String), u64>>,
+    observer: Arc<dyn Observer>,
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker").field("party", &self.party.name).field("peers", &self.peers.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Asker {
+    /// The party of that policy, with every peer that the policy names at the address that it gives.
+    /// `budgets` are the books that its server uses too. Nothing connects yet.
+    ///
+    /// # Errors
+    /// [`Error::Caller`] for an address that cannot be one.
+    pub fn new(party: Arc<Party>, budgets: Budgets) -> Result<Self, Error> {
+        let deadlines = deadlines(&party);
+        let mut links: Vec<Arc<dyn PeerLink>> = Vec::with_capacity(party.peers.len());
+        for peer in &party.peers {
+            links.push(Arc::new(transport::Peer::new(&peer.name, &party.name, &peer.address, deadlines)?));
+        }
+        Ok(Asker::with_links(party, budgets, links))
+    }
+
+    /// The party of that policy, with these ways to its peers.
+    pub fn with_links(party: Arc<Party>, budgets: Budgets, links: Vec<Arc<dyn PeerLink>>) -> Self {
+        Asker {
+            party,
+            budgets,
+            peers: links.into_iter().map(|link| (link.name().to_owned(), link)).collect(),
+            lengths: Mutex::default(),
+            observer: Arc::new(()),
+        }
+    }
+
+    /// The same, with somebody who watches every run: a progress bar, a log.
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The policy.
+    pub fn party(&self) -> &Arc<Party> {
+        &self.party
+    }
+
+    /// The books.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
+    }
+
+    /// One catalog per peer, for registering each as a schema.
+    pub fn catalogs(&self) -> Vec<Arc<dyn PeerCatalog>> {
+        self.peers
+            .values()
+            .map(|link| Arc::new(LinkedPeer { link: Arc::clone(link), tables: Mutex::default() }) as Arc<dyn PeerCatalog>)
+            .collect()
+    }
+
+    /// The way to a peer.
+    pub(super) fn link(&self, peer: &str) -> Result<&Arc<dyn PeerLink>, Error> {
+        self.peers.get(peer).ok_or_else(|| {
+            Error::Caller(format!("'{}' knows no peer '{peer}': add a [[peer]] of that name to party.toml", self.party.name))
+        })
+    }
+
+    pub(super) fn observer(&self) -> &Arc<dyn Observer> {
+        &self.observer
+    }
+
+    /// Waits of one session: what the analyst set, never longer than the policy's.
+    pub(super) fn deadlines(&self, stall_seconds: u64, timeout_seconds: u64) -> Deadlines {
+        let policy = deadlines(&self.party);
+        Deadlines {
+            idle: policy.idle.min(std::time::Duration::from_secs(stall_seconds.max(1))),
+            session: policy.session.min(std::time::Duration::from_secs(timeout_seconds.max(1))),
+            ..policy
+        }
+    }
+
+    /// The length of a peer's table when it was last asked.
+    pub(super) fn known_length(&self, peer: &str, table: &str) -> Option<u64> {
+        self.lengths().get(&(peer.to_owned(), table.to_owned())).copied()
+    }
+
+    pub(super) fn keep_length(&self, peer: &str, table: &str, entries: u64) {
+        self.lengths().insert((peer.to_owned(), table.to_owned()), entries);
+    }
+
+    fn lengths(&self) -> MutexGuard<'_, HashMap<(String, String), u64>> {
+        // Whole after every single operation.
+        self.lengths.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn deadlines(party: &Party) -> Deadlines {
+    Deadlines {
+        connect: party.limits.connect_max,
+        idle: party.limits.stall_max,
+        session: party.limits.session_max,
+        ..Deadlines::default()
+    }
+}
+
+/// A peer as planning sees it.
+#[derive(Debug)]
+struct LinkedPeer {
+    link: Arc<dyn PeerLink>,
+    /// Names of the tables that it listed last.
+    tables: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl PeerCatalog for LinkedPeer {
+    fn name(&self) -> &str {
+        self.link.name()
+    }
+
+    async fn share(&self, table: &str) -> Result<Option<Arc<SharedTable>>, Error> {
+        let shares = self.link.shares().await?;
+        let names = shares.iter().map(|shared| shared.terms.table.clone()).collect();
+        *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        let found = shares.into_iter().find(|shared| shared.terms.table == table);
+        Ok(found.map(|shared| Arc::new(SharedTable { schema: shared.schema, terms: shared.terms })))
+    }
+
+    fn known_tables(&self) -> Vec<String> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,478 @@
+//! A party as one that answers: the transport's [`TableSource`], by policy, engine and files.
+//!
+//! | step | depends on |
+//! |---|---|
+//! | permit: who asks what, with which normalisers | question, policy, column types |
+//! | filter: parsed afresh, checked node by node | question, policy, column types |
+//! | the table's persons, from *all* its rows; kept for the next query | table version, identifiers |
+//! | dummies, charge | policy, budget, announced length |
+//! | which rows pass; each person's clipped totals; who is emptied | rows, filter |
+//!
+//! Every refusal comes from the first, second and fourth row: none depends on a value. The last row's work
+//! ends before the session's first frame leaves, so nothing but the time until the answer tells of it,
+//! and with `filtered_rows = "hide"` two filters over one table version announce the same length.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_empty_array};
+use datafusion::arrow::compute::concat;
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::DFSchema;
+use datafusion::common::runtime::JoinSet;
+use datafusion::error::{DataFusionError, Result as EngineResult};
+use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_plan::execute_stream_partitioned;
+use futures::StreamExt;
+use tokio::sync::OnceCell;
+
+use super::error::{owner_error, to_datafusion};
+use super::offload::off_runtime;
+use super::padding::fillers;
+use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, join_column, person_values};
+use super::predicate::parse_filter;
+use super::run::{described, limits, seeded};
+use super::tables::{OpenedTable, TableVersion, open_table};
+use crate::dp::BudgetRefusal;
+use crate::policy::{Budgets, Party, Permit, Refusal, Share, budget_refused};
+use crate::psi::normalise::Normaliser;
+use crate::psi::prepare::PreparedTable;
+use crate::psi::{Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Responder};
+use crate::transport::{PeerIdentity, SharedTable, TableSource};
+
+/// Prepared tables that are kept: a party's few most asked (table, identifiers). Each holds its table's
+/// identifiers and 4 bytes per row in memory.
+const PREPARED_MAX: usize = 4;
+
+/// Answers peers from a party's tables, as its policy says.
+pub struct PolicySource {
+    party: Arc<Party>,
+    budgets: Budgets,
+    engine: SessionContext,
+    prepared: Mutex<Vec<(PreparedKey, Arc<OnceCell<Arc<Prepared>>>)>>,
+}
+
+/// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PreparedKey {
+    table: String,
+    version: TableVersion,
+    identifiers: Vec<(Vec<String>, Normaliser)>,
+}
+
+struct Prepared {
+    table: PreparedTable,
+    unnormalised: u64,
+}
+
+impl fmt::Debug for PolicySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicySource").field("party", &self.party.name).finish_non_exhaustive()
+    }
+}
+
+impl PolicySource {
+    /// A source that answers by that policy and books every query in `budgets`. Tables are opened when
+    /// they are asked for.
+    ///
+    /// # Errors
+    /// [`Error::Environment`] if the engine cannot be set up.
+    pub fn new(party: Arc<Party>, budgets: Budgets) -> Result<Self, Error> {
+        // A list of files that is kept would hide new ones: a version is what the store says now.
+        let runtime = RuntimeEnvBuilder::new()
+            .with_object_list_cache_limit(0)
+            .build_arc()
+            .map_err(|error| Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace())))?;
+        let engine = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
+        Ok(PolicySource { party, budgets, engine, prepared: Mutex::default() })
+    }
+
+    /// Opens every shared table and checks it against its shares: for start-up.
+    ///
+    /// # Errors
+    /// The first that cannot be opened or does not fit, with the policy's line.
+    pub async fn check(&self) -> EngineResult<()> {
+        for share in &self.party.shares {
+            let opened = self.open(&share.table).await?;
+            self.party
+                .check_columns(share, &opened.provider.schema())
+                .map_err(|error| DataFusionError::Configuration(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    async fn open(&self, table: &str) -> EngineResult<OpenedTable> {
+        let known = self.party.table(table);
+        let locations = known.map(|table| table.location.as_slice()).unwrap_or_default();
+        open_table(&self.engine.state(), table, locations).await
+    }
+
+    fn unreadable<'a>(&'a self, table: &'a str) -> impl Fn(DataFusionError) -> Error + 'a {
+        move |error| owner_error(&self.party.name, table, &error)
+    }
+
+    /// What the peer hears of a refusal; the owner's text goes to the log.
+    fn refused(peer: &PeerIdentity, refusal: Refusal) -> Error {
+        tracing::warn!(peer = peer.name, "{refusal}");
+        refusal.into()
+    }
+
+    async fn shared(&self, share: &Share) -> Result<SharedTable, Error> {
+        let opened = self.open(&share.table).await.map_err(self.unreadable(&share.table))?;
+        let schema = opened.provider.schema();
+        self.party.check_columns(share, &schema).map_err(|error| {
+            tracing::error!(table = share.table, "{error}");
+            Error::Environment(format!(
+                "'{}' cannot offer its table '{}' at the moment: it does not fit its policy; its log says why",
+                self.party.name, share.table
+            ))
+        })?;
+        Ok(SharedTable { schema: shared_schema(share, &schema), terms: share.terms() })
+    }
+
+    /// The table's persons, from all rows. `columns` are the table's; CPU-bound parts run off the runtime.
+    async fn persons(&self, opened: &OpenedTable, permit: &Permit) -> Result<Arc<Prepared>, Error> {
+        let key = PreparedKey {
+            table: permit.share.table.clone(),
+            version: opened.version.clone(),
+            identifiers: permit.identifiers.iter().map(|found| (found.columns.clone(), found.normaliser)).collect(),
+        };
+        let place = self.place(&key);
+        let prepared = place.get_or_try_init(|| async {
+            let mut columns: Vec<String> = Vec::new();
+            let terms = permit
+                .identifiers
+                .iter()
+                .map(|identifier| MatchColumn {
+                    normaliser: identifier.normaliser,
+                    parts: identifier.columns.iter().map(|name| position(&mut columns, name)).collect(),
+                })
+                .collect::<Vec<_>>();
+            let terms = Arc::new(terms);
+            let count = terms.len();
+            let chunks = self
+                .scan(opened, &columns, move |batch| {
+                    let terms = Arc::clone(&terms);
+                    Identifiers::of(&batch, &terms)
+                })
+                .await
+                .map_err(self.unreadable(&key.table))?;
+            self.unchanged(&key).await?;
+            let prepared = off_runtime(move || {
+                let identifiers = Identifiers::join(chunks, count)?;
+                let unnormalised = identifiers.unnormalised;
+                Ok::<_, Error>(Prepared { table: identifiers.prepare()?, unnormalised })
+            })
+            .await??;
+            let report = prepared.table.report();
+            tracing::info!(
+                table = key.table,
+                rows = report.rows,
+                persons = report.persons,
+                dropped_rows = report.dropped_rows,
+                unnormalised = prepared.unnormalised,
+                lost_second = report.columns.iter().map(|column| column.lost_second).sum::<u64>(),
+                lost_to_another = report.columns.iter().map(|column| column.lost_to_another).sum::<u64>(),
+                "prepared"
+            );
+            Ok::<_, Error>(Arc::new(prepared))
+        });
+        prepared.await.map(Arc::clone)
+    }
+
+    /// The place of a prepared table among the few that are kept, moved to the front.
+    fn place(&self, key: &PreparedKey) -> Arc<OnceCell<Arc<Prepared>>> {
+        let mut kept = self.kept();
+        let place = match kept.iter().position(|(known, _)| known == key) {
+            Some(index) => kept.remove(index).1,
+            None => Arc::default(),
+        };
+        kept.insert(0, (key.clone(), Arc::clone(&place)));
+        // Older versions of the table will not be asked for again.
+        kept.retain(|(known, _)| known.table != key.table || known.version == key.version);
+        kept.truncate(PREPARED_MAX);
+        place
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<(PreparedKey, Arc<OnceCell<Arc<Prepared>>>)>> {
+        // Whole after every single operation.
+        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Refuses a table whose files changed while they were read.
+    async fn unchanged(&self, key: &PreparedKey) -> Result<(), Error> {
+        let now = self.open(&key.table).await.map_err(self.unreadable(&key.table))?.version;
+        if now == key.version {
+            return Ok(());
+        }
+        Err(Error::Environment(format!("the table '{}' of '{}' changed while it was read; ask again", key.table, self.party.name)))
+    }
+
+    /// Reads `columns` of all rows and turns each batch into a chunk, off the runtime. Chunks come in the
+    /// table's own order (files by path, rows as they lie), the same for every choice of columns.
+    async fn scan<T: Send + 'static>(
+        &self,
+        opened: &OpenedTable,
+        columns: &[String],
+        chunk: impl Fn(RecordBatch) -> Result<T, Error> + Clone + Send + Sync + 'static,
+    ) -> EngineResult<Vec<T>> {
+        let state = self.engine.state();
+        let schema = opened.provider.schema();
+        let projection = columns.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
+        // No filter and no limit goes into the scan, and no optimizer rule sees it: every row comes, in order.
+        let plan = opened.provider.scan(&state, Some(&projection), &[], None).await?;
+        let streams = execute_stream_partitioned(plan, self.engine.task_ctx())?;
+        let mut tasks = JoinSet::new();
+        for (partition, mut stream) in streams.into_iter().enumerate() {
+            let chunk = chunk.clone();
+            tasks.spawn(async move {
+                let mut chunks = Vec::new();
+                while let Some(batch) = stream.next().await {
+                    let (batch, chunk) = (batch?, chunk.clone());
+                    chunks.push(off_runtime(move || chunk(batch)).await.and_then(|done| done).map_err(to_datafusion)?);
+                }
+                Ok::<_, DataFusionError>((partition, chunks))
+            });
+        }
+        let mut parts = Vec::new();
+        while let Some(done) = tasks.join_next().await {
+            parts.push(done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??);
+        }
+        parts.sort_by_key(|(partition, _)| *partition);
+        Ok(parts.into_iter().flat_map(|(_, chunks)| chunks).collect())
+    }
+
+    /// Which rows pass, and the columns that aggregates read, in the table's order.
+    async fn rows(
+        &self,
+        opened: &OpenedTable,
+        filter: Option<&Expr>,
+        table: &str,
+        words: &[(Word, String)],
+        persons: &Prepared,
+    ) -> Result<Rows, Error> {
+        let table_schema = opened.provider.schema();
+        let mut columns: Vec<String> = Vec::new();
+        let values: Vec<usize> = words.iter().map(|(_, name)| position(&mut columns, name)).collect();
+        if let Some(filter) = filter {
+            for column in filter.column_refs() {
+                position(&mut columns, &column.name);
+            }
+        }
+        if columns.is_empty() {
+            return Ok(Rows { passing: None, values: Vec::new() });
+        }
+        let read: SchemaRef = Arc::new(Schema::new(
+            columns.iter().map(|name| table_schema.field_with_name(name).cloned()).collect::<Result<Vec<_>, _>>().map_err(Error::internal)?,
+        ));
+        let predicate = filter.map(|filter| physical(filter, &read)).transpose()?;
+        let wanted = values.clone();
+        let chunks = self
+            .scan(opened, &columns, move |batch| {
+                let passing = predicate.as_ref().map(|predicate| evaluate(predicate, &batch));
+                let values = wanted.iter().map(|column| Arc::clone(batch.column(*column))).collect::<Vec<_>>();
+                Ok((passing, values))
+            })
+            .await;
+        let chunks: Vec<(Option<BooleanArray>, Vec<ArrayRef>)> = chunks.map_err(self.unreadable(table))?;
+        let types: Vec<DataType> = values.iter().map(|column| read.field(*column).data_type().clone()).collect();
+        let filtered = filter.is_some();
+        let rows_expected = persons.table.rows();
+        off_runtime(move || Rows::join(chunks, &types, filtered, rows_expected)).await?
+    }
+}
+
+/// What one query reads of a table.
+struct Rows {
+    passing: Option<BooleanArray>,
+    values: Vec<ArrayRef>,
+}
+
+impl Rows {
+    fn join(
+        chunks: Vec<(Option<BooleanArray>, Vec<ArrayRef>)>,
+        types: &[DataType],
+        filtered: bool,
+        rows_expected: usize,
+    ) -> Result<Self, Error> {
+        let mut passing: Vec<BooleanArray> = Vec::new();
+        let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); types.len()];
+        for (pass, columns) in chunks {
+            passing.extend(pass);
+            for (all, column) in values.iter_mut().zip(columns) {
+                all.push(column);
+            }
+        }
+        let passing = filtered.then(|| {
+            let parts: Vec<&dyn Array> = passing.iter().map(|part| part as &dyn Array).collect();
+            let whole = if parts.is_empty() { new_empty_array(&DataType::Boolean) } else { concat(&parts).map_err(Error::internal)? };
+            whole.as_any().downcast_ref::<BooleanArray>().cloned().ok_or_else(|| Error::internal("a filter of another type"))
+        });
+        let passing = passing.transpose()?;
+        let values: Vec<ArrayRef> = values.iter().zip(types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, _>>()?;
+        let lengths = passing.iter().map(Array::len).chain(values.iter().map(|column| column.len()));
+        for rows in lengths {
+            if rows != rows_expected {
+                return Err(Error::Environment("the table changed while it was read; ask again".to_owned()));
+            }
+        }
+        Ok(Rows { passing, values })
+    }
+}
+
+#[async_trait]
+impl TableSource for PolicySource {
+    type Answer = Responder;
+
+    async fn shares(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
+        self.party.known_peer(&peer.name).map_err(|refusal| Self::refused(peer, refusal))?;
+        let mut tables = Vec::new();
+        for share in self.party.shares_with(&peer.name) {
+            tables.push(self.shared(share).await?);
+        }
+        Ok(tables)
+    }
+
+    async fn answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
+        let question = &offer.question;
+        let refused = |refusal| Self::refused(peer, refusal);
+        // Before any file is touched: a table that is not shared is refused alike, there or not.
+        let table = self.party.shared_table(&peer.name, &question.table).map_err(refused)?.table.clone();
+        let opened = self.open(&table).await.map_err(self.unreadable(&table))?;
+        let schema = opened.provider.schema();
+        let permit = self.party.permit(&peer.name, question, &schema, &offer.normalisers).map_err(refused)?;
+        let filter = question.filter.as_deref().map(|text| parse_filter(text, &shared_schema(&permit.share, &schema), permit.filter_on()));
+        let filter = filter.transpose().inspect_err(|refusal| tracing::warn!(peer = peer.name, table, "{refusal}"))?;
+        let account = self.budgets.open(&permit.account, offer.persons)?;
+        let balance = account.balance()?;
+        if balance.open + balance.spent >= balance.terms.queries {
+            // The charge below would say the same, but only after the table was read for nothing.
+            let (peer, population) = (peer.name.clone(), permit.account.population.clone());
+            let queries_max = balance.terms.queries;
+            return Err(budget_refused(BudgetRefusal::Exhausted { peer, population, queries_max }));
+        }
+
+        let persons = self.persons(&opened, &permit).await?;
+        let words = owned_words(&question.aggregates);
+        let rows = self.rows(&opened, filter.as_ref(), &table, &words, &persons).await?;
+        let hides = permit.filtered_rows() == FilteredRows::Hide;
+        let terms = permit.words.clone();
+        let aggregates = question.aggregates.clone();
+        let (identifiers, values) = off_runtime(move || {
+            let mut columns = rows.values.iter();
+            let mut values = Vec::new();
+            for (aggregate, terms) in aggregates.iter().zip(&terms).filter(|(aggregate, _)| !aggregate.is_own()) {
+                let (word, column) = match aggregate {
+                    Aggregate::Persons => (Word::Persons, None),
+                    Aggregate::Rows { .. } => (Word::Rows(0), columns.next()),
+                    _ => (Word::Sum(0), columns.next()),
+                };
+                values.push(person_values(&persons.table, rows.passing.as_ref(), column, word, terms)?);
+            }
+            entries_after_filter(&persons.table, rows.passing.as_ref(), values, hides)
+        })
+        .await??;
+
+        let mut rng = seeded()?;
+        let fillers = permit.share.pad_plan().map_or(0, |plan| fillers(&plan, &mut rng));
+        let entries = Entries { identifiers, values, fillers };
+        let announced = entries.identifiers.first().map_or(0, |column| column.len() as u64) + fillers;
+        let account = self.budgets.open(&permit.account, announced.max(offer.persons))?;
+        let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
+        // The accountant takes a second or two for a new account, and composes for each charge.
+        let (dummies, reservation) = off_runtime(move || {
+            let dummies = account.dummies()?;
+            Ok::<_, Error>((dummies, account.charge(dummies.max(offered), columns)?))
+        })
+        .await??;
+        tracing::info!(
+            peer = peer.name,
+            table,
+            session = %offer.session,
+            question = %described(question),
+            persons = announced,
+            dummies,
+            "answering"
+        );
+        let answer = AnswerTerms {
+            dummies,
+            words: permit.words.clone(),
+            normalisers: offer.normalisers.clone(),
+            minimum_matched: permit.minimum_matched(),
+            filtered_rows: permit.filtered_rows(),
+        };
+        Responder::new(&offer, answer, entries, reservation, limits(&self.party), rng)
+    }
+
+    async fn ended(&self, peer: &PeerIdentity, outcome: Result<Responder, &Error>) {
+        // The transport logs failures; what a finished session showed of this side is noted here.
+        let Ok(session) = outcome else { return };
+        match session.into_outcome() {
+            Ok(outcome) => {
+                tracing::info!(peer = peer.name, noisy_matches = ?outcome.sizes, dummies = outcome.dummies, peer_persons = outcome.peer_persons, "answered");
+            }
+            Err(error) => tracing::error!(peer = peer.name, %error, "a finished session has no outcome"),
+        }
+    }
+}
+
+/// The columns that a share names, and no others: not even by name.
+fn shared_schema(share: &Share, table: &Schema) -> SchemaRef {
+    let fields: Vec<_> =
+        share.shared_columns().into_iter().filter_map(|name| table.field_with_name(name).ok().cloned()).collect();
+    Arc::new(Schema::new(fields))
+}
+
+/// The aggregates over this side's columns that read one, with its name, in the question's order.
+fn owned_words(aggregates: &[Aggregate]) -> Vec<(Word, String)> {
+    aggregates
+        .iter()
+        .filter_map(|aggregate| match aggregate {
+            Aggregate::Rows { column } => Some((Word::Rows(0), column.clone())),
+            Aggregate::Sum { column } => Some((Word::Sum(0), column.clone())),
+            Aggregate::Persons | Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => None,
+        })
+        .collect()
+}
+
+/// The position of `name` among `columns`, added where it is new.
+fn position(columns: &mut Vec<String>, name: &str) -> usize {
+    match columns.iter().position(|known| known == name) {
+        Some(index) => index,
+        None => {
+            columns.push(name.to_owned());
+            columns.len() - 1
+        }
+    }
+}
+
+fn physical(filter: &Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, Error> {
+    let columns = DFSchema::try_from(Arc::clone(schema)).map_err(Error::internal)?;
+    create_physical_expr(filter, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default()).map_err(|error| {
+        tracing::warn!(error = %error.strip_backtrace(), "a filter that was parsed cannot be planned");
+        Error::Refused("filter refused: it cannot be evaluated over this table's columns".to_owned())
+    })
+}
+
+/// Which rows of a batch pass; NULL does not.
+///
+/// A checked filter cannot fail on any value. If one does, that is our bug, and the peer must not learn
+/// from it which values there are: the batch's rows do not pass, and the owner's log says so.
+fn evaluate(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> BooleanArray {
+    let found = predicate.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
+    let found = found.map(|array| array.as_any().downcast_ref::<BooleanArray>().cloned());
+    match found {
+        Ok(Some(passing)) => passing,
+        other => {
+            let error = other.err().map_or_else(|| "its value is no boolean".to_owned(), |error| error.strip_backtrace());
+            tracing::error!(error, "a checked filter failed: its rows count as not passing; this is a bug, please report it");
+            BooleanArray::from(vec![false; batch.num_rows()])
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! A network between two parties that breaks on demand.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// Where the proxy breaks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Break {
+    /// Never.
+    None,
+    /// Both ways, after so many bytes from the requester.
+    Up(u64),
+    /// Both ways, after so many bytes from the responder.
+    Down(u64),
+    /// Goes silent, without closing, after so many bytes from the requester.
+    Silent(u64),
+}
+
+pub(super) struct Proxy {
+    pub(super) address: String,
+    pub(super) up: Arc<AtomicU64>,
+    pub(super) down: Arc<AtomicU64>,
+}
+
+impl Proxy {
+    pub(super) async fn start(target: SocketAddr, breaks: Break) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("grpc://{}", listener.local_addr().unwrap());
+        let (up, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let counts = (Arc::clone(&up), Arc::clone(&down));
+        tokio::spawn(async move {
+            while let Ok((near, _)) = listener.accept().await {
+                let Ok(far) = TcpStream::connect(target).await else { continue };
+                let (near_in, near_out) = near.into_split();
+                let (far_in, far_out) = far.into_split();
+                let broken = Arc::new(Notify::new());
+                let silent = matches!(breaks, Break::Silent(_));
+                let limits = match breaks {
+                    Break::None => (u64::MAX, u64::MAX),
+                    Break::Up(bytes) | Break::Silent(bytes) => (bytes, u64::MAX),
+                    Break::Down(bytes) => (u64::MAX, bytes),
+                };
+                tokio::spawn(copy(near_in, far_out, Arc::clone(&counts.0), limits.0, silent, Arc::clone(&broken)));
+                tokio::spawn(copy(far_in, near_out, Arc::clone(&counts.1), limits.1, silent, broken));
+            }
+        });
+        Proxy { address, up, down }
+    }
+}
+
+async fn copy(
+    mut from: tokio::net::tcp::OwnedReadHalf,
+    mut to: tokio::net::tcp::OwnedWriteHalf,
+    count: Arc<AtomicU64>,
+    limit: u64,
+    silent: bool,
+    broken: Arc<Notify>,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut passed = 0;
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+            () = broken.notified() => 0,
+        };
+        let allowed = (limit - passed).min(read as u64);
+        passed += allowed;
+        count.fetch_add(allowed, Ordering::Relaxed);
+        let written = to.write_all(&buffer[..allowed as usize]).await;
+        if silent && passed == limit {
+            // Keeps both sockets open.
+            std::future::pending::<()>().await;
+        }
+        if read == 0 || written.is_err() || passed == limit {
+            // For the other direction, now or when it next looks.
+            broken.notify_one();
+            return;
+        }
+    }
+}
