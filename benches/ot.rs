@@ -1,7 +1,9 @@
-//! Oblivious transfer, per row and party: each side alone, its peer's messages made beforehand or outside the clock.
+//! Oblivious transfer, per row and party: each side alone, its peer's messages made beforehand or
+//! outside the clock.
 //!
-//! `cargo bench --bench ot` — one word of 64 bits per row, 2²⁰ rows, one thread (`PSI_BENCH_THREADS` for more),
-//! k = 1, 2, 4, 8; setup (base OTs and trees) apart. Criterion's element is a row; its time is that of one party.
+//! `cargo bench --bench ot` — one word of 64 bits per row, 2²⁰ rows, one thread
+//! (`PSI_BENCH_THREADS` for more), k = 1, 2, 4, 8; setup (base OTs and trees) apart. Criterion's
+//! element is a row; its time is that of one party.
 
 use std::{
     hint::black_box,

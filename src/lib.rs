@@ -1,1 +1,93 @@
-//! x
+//! SQL over data that two parties will not show each other.
+//!
+//! A *peer* is another organisation; the tables that it shares appear as a schema of the default catalog. A query that
+//! joins a local relation with such a table and asks for `PRIVATE_INTERSECT_COUNT`, `_SUM` or `_AVG` becomes a run of
+//! DPCA-PSI between the two parties over Arrow Flight: private set intersection by up to eight identifiers, whose
+//! revealed sizes are differentially private, and sums over the matched persons from oblivious transfers. No row of
+//! either table arrives at the other side.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use datafusion::prelude::{ParquetReadOptions, SessionContext};
+//! use datafusion_psi::{Asker, Budgets, Party, register_all};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Who this party is, which peers it knows, what it gives away when it asks.
+//! let party = Arc::new(Party::load("publisher/party.toml")?);
+//! let asker = Arc::new(Asker::new(Arc::clone(&party), Budgets::new(&party))?);
+//!
+//! // A session like any other, with one line more.
+//! let mut ctx = SessionContext::new();
+//! ctx.register_parquet("impressions", "impressions.parquet", ParquetReadOptions::default()).await?;
+//! register_all(&mut ctx, asker)?;
+//!
+//! ctx.sql(
+//!     "SELECT PRIVATE_INTERSECT_COUNT(*) AS buyers, PRIVATE_INTERSECT_SUM(p.amount) AS revenue
+//!      FROM impressions i JOIN advertiser.purchases p ON i.email = p.email",
+//! )
+//! .await?
+//! .show()
+//! .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The rooms, from the inside out; each one's module doc says what it may import and what it must not touch:
+//! [`crypto`] (the group, over columns), [`dp`] (what privacy costs), [`mpc`] (oblivious transfer and additive shares),
+//! [`psi`] (the two sessions, and the table of what each side learns), [`policy`] (`party.toml`: who may ask what),
+//! [`transport`] (Arrow Flight, or one process), [`sql`] (names, rule, plan, execution), and `cli`, the binary.
+
+pub mod cli;
+pub mod crypto;
+pub mod dp;
+pub mod mpc;
+pub mod policy;
+pub mod psi;
+pub mod sql;
+pub mod transport;
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::prelude::SessionContext;
+
+pub use policy::{Budgets, Party};
+pub use sql::{Asker, PolicySource};
+pub use transport::PeerServer;
+
+/// Adds everything that private queries need to a session: one schema per peer, the functions
+/// `PRIVATE_INTERSECT_COUNT`, `_SUM`, `_AVG` and `psi_exact`, `psi_email`, `psi_phone`, `psi_sha256`, the settings
+/// `psi.…`, the analyzer rule and the planner. The session is otherwise unchanged, and a query planner that it has
+/// stays in use for everything else.
+///
+/// Call it after any analyzer rules of your own: the rule has to be the last.
+///
+/// # Errors
+/// If a peer has the name of a schema that exists already, or the default catalog takes no schemas.
+pub fn register_all(ctx: &mut SessionContext, asker: Arc<Asker>) -> Result<()> {
+    sql::register(ctx, asker.catalogs())?;
+    sql::install_psi_planner(ctx, asker);
+    Ok(())
+}
+
+/// Adds the tables that the party's policy names, as far as they can be opened.
+///
+/// # Errors
+/// The first table that cannot be opened: what, where, and what to do.
+pub async fn register_tables(ctx: &SessionContext, party: &Party) -> Result<()> {
+    for table in &party.tables {
+        let opened = sql::open_table(&ctx.state(), &table.name, &table.location).await?;
+        ctx.register_table(table.name.as_str(), opened.provider)?;
+    }
+    Ok(())
+}
+
+/// The party's server of the peer protocol: answers what the policy allows, and books it in `budgets`.
+///
+/// # Errors
+/// If the engine that reads the tables cannot be set up.
+pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<PeerServer<PolicySource>, psi::Error> {
+    let source = Arc::new(PolicySource::new(Arc::clone(party), budgets)?);
+    Ok(PeerServer::new(&party.name, source, sql::server_limits(party)))
+}

@@ -52,23 +52,26 @@
 //! The gain is flat from blocks of 128 rows on (0.46 µs at 64 rows, 0.43 at 128, 0.41 at 1024), and small blocks
 //! stay in the cache and spread better.
 //!
-//! Measured on a Zen 5 core (AMD EPYC, 2.6 GHz nominal), rustc 1.95, curve25519-dalek 5.0.0, µs per element,
-//! one thread, the best of five runs:
+//! Measured on a Zen 5 core (AMD EPYC, 2.6 GHz nominal), rustc 1.95, curve25519-dalek 5.0.0, one thread, in blocks
+//! of 128, the best of five runs, µs per element:
 //!
-//! | build | decode | map to group | multiply | encode | decode, multiply, encode | hash, multiply, encode |
-//! |---|---|---|---|---|---|---|
-//! | plain `--release` (dalek takes AVX2) | 3.4 | 6.8 | 25.1 | 0.43 | 28.7 | 32.4 |
-//! | `--cfg curve25519_dalek_backend="avx512"` | 3.4 | 6.9 | 14.2 | 0.43 | 17.7 | 21.2 |
-//! | `-C target-cpu=native` (dalek takes IFMA) | 3.2 | 6.5 | 17.0 | 0.42 | 16.9 | 20.2 |
-//! | `-C target-cpu=native`, backend `simd` (AVX2) | 3.3 | 6.8 | 21.3 | 0.43 | 25.1 | 31.9 |
-//! | backend `serial` | 3.3 | 6.6 | 39.2 | 0.43 | 40.6 | 44.5 |
+//! | build | decode, multiply, encode | hash, multiply, encode |
+//! |---|---|---|
+//! | plain `--release` (dalek takes AVX2) | 28.7 | 32.4 |
+//! | `--cfg curve25519_dalek_backend="avx512"` (IFMA, found at run time) | 17.7 | 21.2 |
+//! | `-C target-cpu=native` (IFMA) | 16.9 | 20.2 |
+//! | `-C target-cpu=native`, backend `simd` (AVX2) | 25.1 | 29 |
+//! | `-C target-cpu=native`, backend `serial` | 40.6 | 44.5 |
 //!
-//! SHA-512 of a short identifier is 0.16 µs of that. So dalek's AVX-512 IFMA backend is worth a factor of 1.6, and
-//! dalek compiles it in only if the *compile-time* target has `avx512ifma` and `avx512vl`, or if it is asked for
-//! by the cfg of the second row. With that cfg it still detects both features at *run time* and falls back to
-//! AVX2, then to serial code: one binary that runs on every x86-64 machine, at 4 % above the speed of one that is
-//! compiled for a single machine. The cfg exists for x86-64 alone (dalek's build script refuses it
-//! elsewhere), so it belongs under `[target.'cfg(target_arch = "x86_64")']` in `.cargo/config.toml`:
+//! Of that, in every build: decode 3.3, map to the group 6.7, encode 0.43, SHA-512 of a short identifier 0.16; the
+//! rest is multiplication. Identifiers, emptied entries, nulls and dummies agree within some 2 % (minima of 300
+//! runs on a busy machine).
+//!
+//! So dalek's AVX-512 IFMA backend is worth a factor of 1.6. It is compiled in only if the *compile-time* target has
+//! `avx512ifma` and `avx512vl`, or if it is asked for by the cfg of the second row. With that cfg it still looks for
+//! both features at *run time* and falls back to AVX2, then to serial code: one binary for every x86-64 machine,
+//! some 5 % slower than one compiled for a single machine. dalek's build script refuses the cfg on other
+//! architectures, so it belongs under a target of `.cargo/config.toml` (which `RUSTFLAGS`, where set, replaces):
 //!
 //! ```toml
 //! [target.'cfg(target_arch = "x86_64")']

@@ -146,23 +146,13 @@ pub struct WouldOverflow {
 /// `persons_min_side`: entries of the smaller side on the wire, as announced (each matches at most
 /// once). `noise_tail`: a bound on the noise's absolute value, 0 where there is none.
 /// Requires persons × max(|min|, |max|) + tail < 2^63, or < 2^127.
-pub fn word_width(
-    persons_min_side: u64,
-    clip: Clip,
-    noise_tail: u128,
-) -> Result<WordWidth, WouldOverflow> {
+pub fn word_width(persons_min_side: u64, clip: Clip, noise_tail: u128) -> Result<WordWidth, WouldOverflow> {
     let magnitude = clip.magnitude_max();
-    let bound = u128::from(persons_min_side)
-        .checked_mul(magnitude)
-        .and_then(|sum| sum.checked_add(noise_tail));
+    let bound = u128::from(persons_min_side).checked_mul(magnitude).and_then(|sum| sum.checked_add(noise_tail));
     match bound {
         Some(b) if b < 1 << 63 => Ok(WordWidth::Bits64),
         Some(b) if b < 1 << 127 => Ok(WordWidth::Bits128),
-        _ => Err(WouldOverflow {
-            persons: persons_min_side,
-            magnitude,
-            noise_tail,
-        }),
+        _ => Err(WouldOverflow { persons: persons_min_side, magnitude, noise_tail }),
     }
 }
 

@@ -66,12 +66,7 @@ impl Hypergeometric {
         // the first that was left out is below RARE. Counting τ + 1 of them needs no ratio.
         let stored_all = mass.len() as u64 == tau + 1;
         let rare_max = if stored_all { 0.0 } else { (t + 1.0) * RARE };
-        Self {
-            tau,
-            first,
-            mass,
-            rare_max,
-        }
+        Self { tau, first, mass, rare_max }
     }
 
     /// τ, the dummies per party and column.
@@ -132,7 +127,7 @@ impl Hypergeometric {
 }
 
 /// All τ + 1 probabilities P(0) ..= P(τ) of Hypergeometric(2τ, τ, τ), each within a relative
-/// error of 1e-12 for τ up to 10⁶ (and 0 where the true value is below 1e-273): what a subset
+/// error of 1e-10 for τ up to 10⁶ (and 0 where the true value is below 1e-273): what a subset
 /// sampler's overlaps are tested against.
 pub fn hypergeometric_pmf(tau: u64) -> Vec<f64> {
     let law = Hypergeometric::new(tau);
@@ -219,10 +214,7 @@ mod tests {
             let law = Hypergeometric::new(tau);
             let w = size_noise_95(tau);
             let covered = |w: f64| -> f64 {
-                law.outcomes()
-                    .filter(|(h, _)| (*h as f64 - tau as f64 / 2.0).abs() <= w + 1e-9)
-                    .map(|(_, p)| p)
-                    .sum()
+                law.outcomes().filter(|(h, _)| (*h as f64 - tau as f64 / 2.0).abs() <= w + 1e-9).map(|(_, p)| p).sum()
             };
             assert!(covered(w) >= 0.95 - 1e-12, "τ {tau}");
             assert!(covered(w - 0.5) < 0.95, "τ {tau}");
@@ -294,10 +286,7 @@ mod tests {
                 // The same in the eyes of a party whose own half is fixed and known to it.
                 seen_by_one[own.iter().zip(&b).filter(|(x, y)| **x && **y).count()] += 1;
             }
-            let expected: Vec<f64> = hypergeometric_pmf(tau as u64)
-                .iter()
-                .map(|p| p * draws as f64)
-                .collect();
+            let expected: Vec<f64> = hypergeometric_pmf(tau as u64).iter().map(|p| p * draws as f64).collect();
             for seen in [&seen, &seen_by_one] {
                 let (statistic, freedom) = chi_square(seen, &expected);
                 let bound = chi_square_bound(freedom);

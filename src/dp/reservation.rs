@@ -106,10 +106,7 @@ pub struct Spent {
 impl Reservation {
     /// For implementations of [`Budget`] alone: states that `charge` is on the books.
     pub fn granted(charge: Charge, settlement: Box<dyn Settlement>) -> Self {
-        Self {
-            charge,
-            settlement: Some(settlement),
-        }
+        Self { charge, settlement: Some(settlement) }
     }
 
     /// What was booked.
@@ -122,9 +119,7 @@ impl Reservation {
         if let Some(settlement) = self.settlement.take() {
             settlement.spend();
         }
-        Spent {
-            charge: self.charge.clone(),
-        }
+        Spent { charge: self.charge.clone() }
     }
 
     /// Takes the charge back. Only where no message that depends on data has left.
@@ -145,9 +140,7 @@ impl Drop for Reservation {
 
 impl std::fmt::Debug for Reservation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reservation")
-            .field("charge", &self.charge)
-            .finish_non_exhaustive()
+        f.debug_struct("Reservation").field("charge", &self.charge).finish_non_exhaustive()
     }
 }
 
@@ -205,20 +198,12 @@ mod tests {
     }
 
     fn charge() -> Charge {
-        Charge {
-            peer: "publisher".into(),
-            population: "shoppers".into(),
-            tau: 433,
-            columns: 3,
-        }
+        Charge { peer: "publisher".into(), population: "shoppers".into(), tau: 433, columns: 3 }
     }
 
     fn books(queries_max: u64) -> (Box<dyn Budget>, Arc<Mutex<Counts>>) {
         let counts = Arc::new(Mutex::new(Counts::default()));
-        let books = Books {
-            queries_max,
-            counts: Arc::clone(&counts),
-        };
+        let books = Books { queries_max, counts: Arc::clone(&counts) };
         (Box::new(books), counts)
     }
 

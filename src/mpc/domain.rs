@@ -1,4 +1,5 @@
-//! Domain separation: every hash of this room goes through [`Bound::hash`], with a label from one list.
+//! Domain separation: every hash of this room goes through [`Bound::hash`], with a label from one
+//! list.
 
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
@@ -39,7 +40,8 @@ impl Label {
     }
 }
 
-/// Which PSI role owns the values, thus plays [`Sender`](super::Sender). A query may run one instance each way.
+/// Which PSI role owns the values, thus plays [`Sender`](super::Sender). A query may run one
+/// instance each way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ValueOwner {
@@ -60,7 +62,8 @@ pub struct Binding<'a> {
     pub instance: u32,
 }
 
-/// A [`Binding`] with the run's parameters, hashed: the prefix of every hash of the run. Not secret.
+/// A [`Binding`] with the run's parameters, hashed: the prefix of every hash of the run. Not
+/// secret.
 #[derive(Clone)]
 pub(super) struct Bound {
     digest: [u8; 32],
@@ -81,8 +84,13 @@ impl Bound {
         Self { digest }
     }
 
-    /// SHA-512 over version, label, run and `parts`. The parts of one label have fixed widths or fixed
-    /// counts for a run, so their concatenation is injective.
+    #[cfg(test)]
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// SHA-512 over version, label, run and `parts`. The parts of one label have fixed widths or
+    /// fixed counts for a run, so their concatenation is injective.
     pub(super) fn hash(&self, label: Label, parts: &[&[u8]]) -> Zeroizing<[u8; 64]> {
         let mut hash = start(label);
         hash.update(self.digest);

@@ -11,7 +11,8 @@ pub enum OtError {
     Caller(#[from] Misuse),
 }
 
-/// What the peer did. None of these tells a secret: after any of them the run's secrets are never used again.
+/// What the peer did. None of these tells a secret: after any of them the run's secrets are never
+/// used again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerMisbehaved {
     /// A row of another width than the parameters give.
@@ -63,8 +64,8 @@ pub enum PeerMisbehaved {
     /// The trees' check values do not fit (SoftSpokenOT, figure 14).
     #[error("its trees are not consistent")]
     TreeCheck,
-    /// The extension's check values do not fit (SoftSpokenOT, section 4): corrections were not those of one
-    /// vector of choices.
+    /// The extension's check values do not fit (SoftSpokenOT, section 4): corrections were not
+    /// those of one vector of choices.
     #[error("its corrections are not consistent")]
     ConsistencyCheck,
 }

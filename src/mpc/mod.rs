@@ -6,12 +6,12 @@
 //! | mpc | OT and shares as pure rounds, ideal twin for tests | crypto | async, transport types, serde formats other than our codec |
 //!
 //! # What is here
-//! - [`Sender`] and [`Receiver`]: correlated OT by SoftSpoken extension over base OTs on ristretto255, one
-//!   struct per waiting point. Messages, order, arguments and limits are in the doc of `ot/mod.rs`, repeated
-//!   on [`Parameters`] where a caller needs them.
+//! - [`Sender`] and [`Receiver`]: correlated OT by SoftSpoken extension over base OTs on
+//!   ristretto255, one struct per waiting point. Messages, order, arguments and limits are in the
+//!   doc of `ot/mod.rs`, repeated on [`Parameters`] where a caller needs them.
 //! - [`AdditiveShares`]: what both ends hold afterwards, one word per aggregate, mod 2⁶⁴ or 2¹²⁸.
-//! - [`Binding`]: ties every hash of a run to the session's transcript, to who owns the values, and to an
-//!   instance number, so that two runs of one query never share a tweak.
+//! - [`Binding`]: ties every hash of a run to the session's transcript, to who owns the values, and
+//!   to an instance number, so that two runs of one query never share a tweak.
 //!
 //! # Leakage
 //! | Who | sees | learns | under |
@@ -20,13 +20,13 @@
 //! | Receiver | base points, challenge, payload | nothing about the values beyond its additive share | the same, and AES with a fixed key as ideal permutation (pads) |
 //! | both | counts | rows, words and their widths, which both knew before | |
 //!
-//! A receiver that deviates can lie about its choice bits, which is the same as choosing others; a sender that
-//! deviates can send wrong payloads, which is the same as other values. Everything else aborts. Neither is
-//! a way to the other side's secret.
+//! A receiver that deviates can lie about its choice bits, which is the same as choosing others; a
+//! sender that deviates can send wrong payloads, which is the same as other values. Everything else
+//! aborts. Neither is a way to the other side's secret.
 //!
 //! # Limits
-//! [`ROWS_MAX`] rows, [`WORDS_MAX`] words, [`CHUNK_BYTES_MAX`] bytes in a streamed message. Memory per
-//! row: 16 bytes on either side, plus one bit of choice, whatever the number of words.
+//! [`ROWS_MAX`] rows, [`WORDS_MAX`] words, [`CHUNK_BYTES_MAX`] bytes in a streamed message. Memory
+//! per row: 16 bytes on either side, plus one bit of choice, whatever the number of words.
 
 mod domain;
 mod error;

@@ -77,8 +77,7 @@ impl AdditiveShares {
     /// # Errors
     /// [`Misuse::ShareShape`] if there is no such word.
     pub fn add(&mut self, word: usize, summand: i128) -> Result<(), Misuse> {
-        let (share, width) =
-            self.words.get_mut(word).zip(self.widths.get(word)).ok_or(Misuse::ShareShape)?;
+        let (share, width) = self.words.get_mut(word).zip(self.widths.get(word)).ok_or(Misuse::ShareShape)?;
         *share = width.reduce(share.wrapping_add(summand as u128));
         Ok(())
     }

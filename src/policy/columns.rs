@@ -41,7 +41,11 @@ impl Party {
                 identifier.normaliser.check_type(type_of(identifier.line, column)?).map_err(|reason| {
                     self.error(
                         identifier.line,
-                        format!("column '{}' of '{}' cannot be an identifier: {reason}", names::shown(column), share.table),
+                        format!(
+                            "column '{}' of '{}' cannot be an identifier: {reason}",
+                            names::shown(column),
+                            share.table
+                        ),
                         "name a column of a type that the normaliser takes",
                     )
                 })?;
@@ -70,7 +74,11 @@ impl Party {
         let Some(decimals) = sum_decimals(column, rule.decimals.unwrap_or(0)) else {
             return error(
                 format!("{name} is of type {column}, which cannot be summed"),
-                format!("leave out min and max, so that it can be counted: {} = {{ max_rows = {} }}", names::toml_key(&rule.column), rule.max_rows),
+                format!(
+                    "leave out min and max, so that it can be counted: {} = {{ max_rows = {} }}",
+                    names::toml_key(&rule.column),
+                    rule.max_rows
+                ),
             );
         };
         if let Some(written) = rule.decimals

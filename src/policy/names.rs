@@ -9,8 +9,7 @@ const COLUMN_BYTES_MAX: usize = 256;
 const RESERVED: [&str; 3] = ["information_schema", "psi", "public"];
 
 /// The rule in words, for errors.
-pub(super) const NAME_RULE: &str =
-    "a name starts with a lower-case letter and goes on with at most 62 lower-case letters, digits or '_', so that SQL needs no quotes around it";
+pub(super) const NAME_RULE: &str = "a name starts with a lower-case letter and goes on with at most 62 lower-case letters, digits or '_', so that SQL needs no quotes around it";
 
 /// Whether a name may stand for a party, peer, table or population: usable in SQL without quotes,
 /// where unquoted names are lower case.

@@ -148,7 +148,13 @@ impl Party {
     /// # Errors
     /// A refusal, decided by the question, the policy and the columns' types alone: `Refused`,
     /// or `Incompatible` where the two sides would normalise differently.
-    pub fn permit(&self, peer: &str, question: &Question, table: &Schema, normalisers: &[String]) -> Result<Permit, Refusal> {
+    pub fn permit(
+        &self,
+        peer: &str,
+        question: &Question,
+        table: &Schema,
+        normalisers: &[String],
+    ) -> Result<Permit, Refusal> {
         let share = self.shared_table(peer, &question.table)?;
         let refused = |reason: &NotAllowed| self.refusal(share, peer, reason);
         let words = check_question(&share.terms(), question, table).map_err(|reason| refused(&reason))?;
@@ -164,11 +170,19 @@ impl Party {
                 .map_err(|reason| reason.to_string())
                 .and_then(|clip| dp::word_width(share.persons_max, clip, 0).map_err(|reason| reason.to_string()));
             if let Err(reason) = fits {
-                return Err(refused(&NotAllowed { what: format!("{aggregate} over '{}': {reason}", share.table), remedy: None }));
+                return Err(refused(&NotAllowed {
+                    what: format!("{aggregate} over '{}': {reason}", share.table),
+                    remedy: None,
+                }));
             }
         }
         let identifiers = self.match_columns(share, peer, question, normalisers)?;
-        Ok(Permit { identifiers, words, account: Account::answering(peer, &share.budget.population), share: share.clone() })
+        Ok(Permit {
+            identifiers,
+            words,
+            account: Account::answering(peer, &share.budget.population),
+            share: share.clone(),
+        })
     }
 
     /// The question's identifiers, each with the normaliser that both sides use.
@@ -207,7 +221,11 @@ impl Party {
                     ),
                 });
             }
-            identifiers.push(PermittedIdentifier { name: name.clone(), columns: identifier.columns.clone(), normaliser: ours });
+            identifiers.push(PermittedIdentifier {
+                name: name.clone(),
+                columns: identifier.columns.clone(),
+                normaliser: ours,
+            });
         }
         Ok(identifiers)
     }
@@ -231,9 +249,14 @@ impl Party {
                     }
                     (Some(line), _) => format!("; to allow it, write at {file}:{line}: {}", remedy.text),
                     (None, "aggregates") => {
-                        format!("; to allow it, add to the [[share]] at {file}:{}: aggregates = {{ {} }}", lines.share, remedy.text)
+                        format!(
+                            "; to allow it, add to the [[share]] at {file}:{}: aggregates = {{ {} }}",
+                            lines.share, remedy.text
+                        )
                     }
-                    (None, _) => format!("; to allow it, add to the [[share]] at {file}:{}: {}", lines.share, remedy.text),
+                    (None, _) => {
+                        format!("; to allow it, add to the [[share]] at {file}:{}: {}", lines.share, remedy.text)
+                    }
                 }
             }
         };

@@ -40,8 +40,11 @@ use super::party::{Ask, AskedRows, BudgetTerms, Share, Sizes};
 /// The most values that are kept: some of each (account, size class) of a server's life.
 const CACHED_MAX: usize = 4096;
 
-/// (compositions, bits of ε, bits of δ) → τ. The accountant takes up to a second or two.
-static CACHE: LazyLock<Mutex<HashMap<(u64, u64, u64), u64>>> = LazyLock::new(Mutex::default);
+/// τ by compositions, bits of ε and bits of δ.
+type Cache = HashMap<(u64, u64, u64), u64>;
+
+/// What the accountant said before: it takes up to a second or two.
+static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
 
 /// How the announced length of one query is padded: s + X fillers, X from the discrete Laplace law of
 /// scale 1/ε₀ truncated to −s ..= s by rejection.
@@ -291,7 +294,9 @@ mod tests {
         let z: f64 = (-(s as i64)..=s as i64).map(|x| (-epsilon * x.abs() as f64).exp()).sum();
         let law = |x: i64| if x.unsigned_abs() <= s { (-epsilon * x.abs() as f64).exp() / z } else { 0.0 };
         let excess = |shift: i64| -> f64 {
-            (-(s as i64) - 2..=s as i64 + 2).map(|x| (law(x) - epsilon.exp() * law(x + shift) * (1.0 - 1e-12)).max(0.0)).sum()
+            (-(s as i64) - 2..=s as i64 + 2)
+                .map(|x| (law(x) - epsilon.exp() * law(x + shift) * (1.0 - 1e-12)).max(0.0))
+                .sum()
         };
         excess(1).max(excess(-1))
     }

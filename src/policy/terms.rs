@@ -177,12 +177,18 @@ pub fn word_terms(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> 
                 ));
             };
             let unfit = |reason: Unfit| {
-                NotAllowed::never(format!("column '{}' of '{}' cannot be summed: {reason}", names::shown(column), terms.table))
+                NotAllowed::never(format!(
+                    "column '{}' of '{}' cannot be summed: {reason}",
+                    names::shown(column),
+                    terms.table
+                ))
             };
             let field = table.field_with_name(column).map_err(|_| unfit(Unfit::Missing))?;
-            let decimals = sum_decimals(field.data_type(), rule.decimals).ok_or_else(|| unfit(Unfit::Type(field.data_type().clone())))?;
+            let decimals = sum_decimals(field.data_type(), rule.decimals)
+                .ok_or_else(|| unfit(Unfit::Type(field.data_type().clone())))?;
             let (min, max) = decimals_of(clip).ok_or_else(|| unfit(Unfit::Bounds))?;
-            let units = |bound: Decimal| bound.units(decimals).ok_or_else(|| unfit(Unfit::Scale(bound.to_string(), decimals)));
+            let units =
+                |bound: Decimal| bound.units(decimals).ok_or_else(|| unfit(Unfit::Scale(bound.to_string(), decimals)));
             word(units(min)?, units(max)?, decimals).ok_or_else(|| unfit(Unfit::Bounds))
         }
         Aggregate::OwnRows { .. } => {
@@ -191,7 +197,11 @@ pub fn word_terms(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> 
                 return Err(NotAllowed::until(
                     format!("rows of one's own may not be counted over matches with '{}'", terms.table),
                     "requester_values",
-                    format!("requester_values = {{ min = {}, max = {}, max_rows = 10 }}", names::shown(&own.clip.min), names::shown(&own.clip.max)),
+                    format!(
+                        "requester_values = {{ min = {}, max = {}, max_rows = 10 }}",
+                        names::shown(&own.clip.min),
+                        names::shown(&own.clip.max)
+                    ),
                 ));
             }
             Ok(WordTerms { min: 0, max: i128::from(own.max_rows), decimals: 0 })
@@ -199,15 +209,23 @@ pub fn word_terms(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> 
         Aggregate::OwnSum { decimals, .. } => {
             let own = own_values(terms)?;
             let never = |reason: String| {
-                NotAllowed::never(format!("values of one's own cannot be summed over matches with '{}': {reason}", terms.table))
+                NotAllowed::never(format!(
+                    "values of one's own cannot be summed over matches with '{}': {reason}",
+                    terms.table
+                ))
             };
             if *decimals > OWN_DECIMALS_MAX {
                 return Err(never(format!("{decimals} decimals, and at most {OWN_DECIMALS_MAX} are possible")));
             }
             let (min, max) = decimals_of(&own.clip).ok_or_else(|| never(Unfit::Bounds.to_string()))?;
-            min.units_up(*decimals).zip(max.units_down(*decimals)).and_then(|(min, max)| word(min, max, *decimals)).ok_or_else(|| {
-                never(format!("no number of {decimals} decimals lies within its bounds {min} to {max}, or they are too wide"))
-            })
+            min.units_up(*decimals)
+                .zip(max.units_down(*decimals))
+                .and_then(|(min, max)| word(min, max, *decimals))
+                .ok_or_else(|| {
+                    never(format!(
+                        "no number of {decimals} decimals lies within its bounds {min} to {max}, or they are too wide"
+                    ))
+                })
         }
     }
 }

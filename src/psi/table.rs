@@ -11,7 +11,8 @@ use super::{COLUMNS_MAX, Error};
 ///
 /// `Debug` is not derived: identifiers and values are what the protocol hides.
 pub struct Entries {
-    /// K columns of n normalised identifiers each, in match order; null: the entry has none in this column.
+    /// K columns of n normalised identifiers each, in match order; null: the entry has none in this column. A null that
+    /// a filter made keeps its identifier's bytes behind it, as [`prepare`](super::prepare) leaves them.
     pub identifiers: Vec<LargeBinaryArray>,
     /// For each aggregate that this party owns, in the question's order, n totals: scaled and clipped.
     pub values: Vec<Vec<i128>>,
@@ -100,7 +101,13 @@ impl WireTable {
 
     fn source(&self, column: usize, entry: usize) -> Source<'_> {
         if entry < self.persons {
-            Source::of(&self.entries.identifiers[column], entry)
+            let identifiers = &self.entries.identifiers[column];
+            match identifiers.value(entry) {
+                // A filter empties an entry by its null bit alone: the bytes that are still behind it are hashed and
+                // thrown away, so that the time of a batch does not tell which rows the filter took.
+                emptied if identifiers.is_null(entry) && !emptied.is_empty() => Source::Emptied(emptied),
+                _ => Source::of(identifiers, entry),
+            }
         } else if entry >= self.announced && (entry - self.announced) / self.dummies == column {
             let index = self.chosen[column][(entry - self.announced) % self.dummies];
             Source::Dummy { part: 0, index }

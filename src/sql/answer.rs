@@ -71,7 +71,9 @@ fn value(sum: i128, decimals: u8, name: &str, data_type: &DataType) -> Result<Ar
         }
         DataType::Decimal128(precision, scale) if *scale >= 0 && *scale as u8 == decimals => {
             // 10^38 - 1 is the largest decimal of 38 digits; i128 reaches 1.7 * 10^38.
-            let bound = 10_i128.checked_pow(u32::from(*precision)).ok_or_else(|| Error::internal("a decimal of more than 38 digits"))?;
+            let bound = 10_i128
+                .checked_pow(u32::from(*precision))
+                .ok_or_else(|| Error::internal("a decimal of more than 38 digits"))?;
             if sum <= -bound || sum >= bound {
                 return Err(too_large(name, data_type));
             }

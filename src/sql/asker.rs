@@ -24,7 +24,12 @@ pub trait PeerLink: fmt::Debug + Send + Sync + 'static {
     async fn shares(&self) -> Result<Vec<transport::SharedTable>, Error>;
 
     /// Runs a session with the peer to its end. Dropping the future ends it on both sides.
-    async fn run(&self, session: Requester, deadlines: &Deadlines, observer: Arc<dyn Observer>) -> Result<Requester, Error>;
+    async fn run(
+        &self,
+        session: Requester,
+        deadlines: &Deadlines,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Requester, Error>;
 }
 
 #[async_trait]
@@ -37,7 +42,12 @@ impl PeerLink for transport::Peer {
         self.shares().await
     }
 
-    async fn run(&self, session: Requester, deadlines: &Deadlines, observer: Arc<dyn Observer>) -> Result<Requester, Error> {
+    async fn run(
+        &self,
+        session: Requester,
+        deadlines: &Deadlines,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Requester, Error> {
         let mut channel = self.channel(session.id()).await?;
         transport::drive(session, &mut channel, deadlines, observer).await
     }
@@ -55,7 +65,10 @@ pub struct Asker {
 
 impl fmt::Debug for Asker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asker").field("party", &self.party.name).field("peers", &self.peers.keys()).finish_non_exhaustive()
+        f.debug_struct("Asker")
+            .field("party", &self.party.name)
+            .field("peers", &self.peers.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,14 +118,19 @@ impl Asker {
     pub fn catalogs(&self) -> Vec<Arc<dyn PeerCatalog>> {
         self.peers
             .values()
-            .map(|link| Arc::new(LinkedPeer { link: Arc::clone(link), tables: Mutex::default() }) as Arc<dyn PeerCatalog>)
+            .map(|link| {
+                Arc::new(LinkedPeer { link: Arc::clone(link), tables: Mutex::default() }) as Arc<dyn PeerCatalog>
+            })
             .collect()
     }
 
     /// The way to a peer.
     pub(super) fn link(&self, peer: &str) -> Result<&Arc<dyn PeerLink>, Error> {
         self.peers.get(peer).ok_or_else(|| {
-            Error::Caller(format!("'{}' knows no peer '{peer}': add a [[peer]] of that name to party.toml", self.party.name))
+            Error::Caller(format!(
+                "'{}' knows no peer '{peer}': add a [[peer]] of that name to party.toml",
+                self.party.name
+            ))
         })
     }
 

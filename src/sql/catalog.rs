@@ -13,16 +13,9 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::physical_plan::ExecutionPlan;
 
-use crate::psi::{self, Fault, ShareTerms};
-
-/// A peer's shared table: the columns that its terms name, and the terms.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SharedTable {
-    /// The shared columns, and no others.
-    pub schema: SchemaRef,
-    /// What the share allows and costs.
-    pub terms: ShareTerms,
-}
+use super::error::to_datafusion;
+use crate::psi::{self, Fault};
+pub use crate::transport::SharedTable;
 
 /// What planning needs of a peer: the tables that it shares with this party.
 #[async_trait]
@@ -92,13 +85,14 @@ impl SchemaProvider for PeerSchema {
                 names.sort();
                 let known = if names.is_empty() { "no table".to_owned() } else { names.join(", ") };
                 return Err(DataFusionError::Plan(format!(
-                    "peer '{peer}' shares no table '{name}' with this party; it shares: {known}",
+                    "peer '{peer}' shares no table '{name}' with this party; it shares: {known}. Nothing else can be in a peer's schema: \
+                     tables of your own go into another",
                     peer = self.peer.name()
                 )));
             }
             Err(error) => {
                 let kept = if error.fault() == Fault::Environment { self.kept().get(name).cloned() } else { None };
-                kept.ok_or_else(|| DataFusionError::External(Box::new(error)))?
+                kept.ok_or_else(|| to_datafusion(error))?
             }
         };
         Ok(Some(Arc::new(PeerTable { peer: self.peer.name().to_owned(), shared })))
@@ -147,14 +141,15 @@ impl PeerTable {
 
     /// The error that stands for every attempt to reach the rows.
     fn no_rows(&self, attempt: &str) -> DataFusionError {
-        DataFusionError::Plan(no_rows(&self.peer, &self.shared.terms.table, attempt))
+        DataFusionError::Plan(no_rows(&self.peer, &self.shared.terms.table, attempt, None))
     }
 }
 
-/// The sentence that stands for every attempt to reach a peer's rows.
-pub(super) fn no_rows(peer: &str, table: &str, attempt: &str) -> String {
+/// The sentences that stand for every attempt to reach a peer's rows, with what to do instead of it.
+pub(super) fn no_rows(peer: &str, table: &str, attempt: &str, instead: Option<&str>) -> String {
+    let instead = instead.map(|instead| format!(" {instead}.")).unwrap_or_default();
     format!(
-        "{attempt} {peer}.{table}: its rows stay with {peer}. What can be asked is PRIVATE_INTERSECT_COUNT, \
+        "{attempt} {peer}.{table}: its rows stay with {peer}.{instead} What can be asked is PRIVATE_INTERSECT_COUNT, \
          PRIVATE_INTERSECT_SUM or PRIVATE_INTERSECT_AVG over an inner join of it with a relation of your own, as in \
          SELECT PRIVATE_INTERSECT_COUNT(*) FROM mine m JOIN {peer}.{table} t ON m.id = t.id"
     )

@@ -1,7 +1,7 @@
 //! The execution plan of a private query: one row, when it is first asked for.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use datafusion::arrow::datatypes::SchemaRef;
@@ -10,6 +10,7 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::coop::cooperative;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
@@ -27,7 +28,7 @@ use super::explain::{Outline, OwnOutline, RunReport};
 use super::query::PrivateQuery;
 use super::run::{Watcher, run, settle};
 use crate::policy::{AskedRows, Sizes};
-use crate::psi::{Error, SizesTerms};
+use crate::psi::{Error, FilteredRows, SizesTerms};
 use crate::transport::PhaseReport;
 
 /// Executes one [`PrivateQuery`]. Its one input is this side's relation; its output is one row.
@@ -45,6 +46,8 @@ pub struct PrivateQueryExec {
     asker: Arc<Asker>,
     metrics: ExecutionPlanMetricsSet,
     report: Arc<Mutex<Option<RunReport>>>,
+    /// The peer's dummies by its terms, computed when the plan is first displayed: it may take a second.
+    dummies_there: Arc<OnceLock<Result<u64, String>>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -73,6 +76,7 @@ impl PrivateQueryExec {
             asker,
             metrics: ExecutionPlanMetricsSet::new(),
             report: Arc::default(),
+            dummies_there: Arc::default(),
             properties: Arc::new(properties),
         })
     }
@@ -91,20 +95,16 @@ impl PrivateQueryExec {
     /// What EXPLAIN says before a run.
     fn outline(&self) -> Outline {
         let query = &self.query;
-        let schema = self.input.schema();
         let columns = query
             .terms
             .iter()
             .map(|term| {
-                let parts = term.parts.iter().map(|part| match query.local.schema().qualified_field(*part) {
-                    (Some(relation), field) => format!("{relation}.{}", field.name()),
-                    (None, field) => field.name().clone(),
-                });
-                let identifier = query.shared.terms.identifiers.iter().find(|identifier| identifier.name == term.identifier);
+                let parts = term.parts.iter().map(|part| local_column(&query.local, *part));
+                let identifier =
+                    query.shared.terms.identifiers.iter().find(|identifier| identifier.name == term.identifier);
                 (parts.collect(), identifier.map_or_else(String::new, |identifier| identifier.normaliser.clone()))
             })
             .collect();
-        debug_assert_eq!(schema.fields().len(), query.local.schema().fields().len(), "checked when the plan was made");
         let rows = StatisticsContext::new()
             .compute(self.input.as_ref(), &StatisticsArgs::new())
             .ok()
@@ -120,7 +120,12 @@ impl PrivateQueryExec {
             columns,
             terms: query.shared.terms.clone(),
             own,
-            dummies_there: dummies_there(&query.shared.terms.sizes, query.shared.terms.filtered_rows, persons_larger),
+            dummies_there: self
+                .dummies_there
+                .get_or_init(|| {
+                    dummies_there(&query.shared.terms.sizes, query.shared.terms.filtered_rows, persons_larger)
+                })
+                .clone(),
             persons_here: rows,
             persons_there,
             ot_width: self.asker.party().ot.width,
@@ -182,11 +187,24 @@ impl PrivateQueryExec {
     }
 }
 
+/// A column of the local side as the analyst wrote it, where the plan still says so.
+fn local_column(local: &LogicalPlan, column: usize) -> String {
+    if let LogicalPlan::Projection(projection) = local
+        && let Some(expr) = projection.expr.get(column)
+    {
+        return expr.clone().unalias().to_string();
+    }
+    match local.schema().qualified_field(column) {
+        (Some(relation), field) => format!("{relation}.{}", field.name()),
+        (None, field) => field.name().clone(),
+    }
+}
+
 /// The peer's number of dummies by its published terms: an estimate, since its own table's length, which
 /// sets its default delta, is not known here.
-fn dummies_there(sizes: &SizesTerms, rows: crate::psi::FilteredRows, persons: u64) -> Result<u64, String> {
+fn dummies_there(sizes: &SizesTerms, rows: FilteredRows, persons: u64) -> Result<u64, String> {
     let SizesTerms::Private { epsilon, delta, queries, columns } = sizes else { return Ok(0) };
-    let part = if rows == crate::psi::FilteredRows::Pad { 0.5 } else { 1.0 };
+    let part = if rows == FilteredRows::Pad { 0.5 } else { 1.0 };
     let delta = delta.unwrap_or_else(|| crate::dp::default_delta(persons.max(1)));
     crate::dp::dummies(queries.saturating_mul(u64::from(*columns)), part * epsilon, part * delta)
         .map_err(|reason| reason.to_string())
@@ -246,7 +264,10 @@ impl ExecutionPlan for PrivateQueryExec {
         vec![false; self.children().len()]
     }
 
-    fn apply_expressions(&self, _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>) -> Result<TreeNodeRecursion> {
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
     }
 

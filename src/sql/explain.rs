@@ -120,16 +120,26 @@ impl fmt::Display for Outline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let peer = &self.peer;
         write!(f, "{MARGIN}travels:  {}", Travels(&self.question))?;
-        for (rank, (identifier, (local, normaliser))) in self.question.identifiers.iter().zip(&self.columns).enumerate() {
+        for (rank, (identifier, (local, normaliser))) in self.question.identifiers.iter().zip(&self.columns).enumerate()
+        {
             write!(f, "{MARGIN}match {}:  {identifier} = {} as {normaliser}", rank + 1, local.join(", "))?;
         }
         match (&self.own, self.persons_here) {
             (Err(reason), _) => write!(f, "{MARGIN}refused:  {reason}")?,
             (Ok(own), Some(rows)) => {
-                write!(f, "{MARGIN}here:     at most {} persons (rows, by statistics), announced by '{}'", count(rows), own.rows)?;
+                write!(
+                    f,
+                    "{MARGIN}here:     at most {} persons (rows, by statistics), announced by '{}'",
+                    count(rows),
+                    own.rows
+                )?;
             }
             (Ok(own), None) => {
-                write!(f, "{MARGIN}here:     persons unknown before it runs (no statistics), announced by '{}'", own.rows)?;
+                write!(
+                    f,
+                    "{MARGIN}here:     persons unknown before it runs (no statistics), announced by '{}'",
+                    own.rows
+                )?;
             }
         }
         match self.persons_there {
@@ -167,7 +177,11 @@ impl fmt::Display for Outline {
             }
         }
         if self.terms.minimum_matched > 0 {
-            write!(f, "{MARGIN}minimum:  under {} matched persons (a noisy number) there is no answer", count(self.terms.minimum_matched))?;
+            write!(
+                f,
+                "{MARGIN}minimum:  under {} matched persons (a noisy number) there is no answer",
+                count(self.terms.minimum_matched)
+            )?;
         }
         write!(
             f,
@@ -205,7 +219,9 @@ fn bounds(aggregate: &Aggregate, terms: &ShareTerms) -> Option<String> {
     match aggregate {
         Aggregate::Persons => None,
         Aggregate::Rows { column } => of(column).map(|terms| rows(terms.max_rows)),
-        Aggregate::Sum { column } => of(column).and_then(|AggregateTerms { clip: bounds, .. }| bounds.as_ref()).map(clip),
+        Aggregate::Sum { column } => {
+            of(column).and_then(|AggregateTerms { clip: bounds, .. }| bounds.as_ref()).map(clip)
+        }
         Aggregate::OwnRows { .. } => terms.requester_values.as_ref().map(|own| rows(own.max_rows)),
         Aggregate::OwnSum { .. } => terms.requester_values.as_ref().map(|own| clip(&own.clip)),
     }
@@ -230,14 +246,21 @@ struct Sizes<'a>(&'a SizesTerms, &'a Result<u64, String>);
 impl fmt::Display for Sizes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            SizesTerms::Exact { queries } => write!(f, "exact, by its policy, {}", plural(*queries, "query", "queries"))?,
+            SizesTerms::Exact { queries } => {
+                write!(f, "exact, by its policy, {}", plural(*queries, "query", "queries"))?
+            }
             SizesTerms::Private { epsilon, delta, queries, columns } => {
                 write!(f, "ε {epsilon}, δ ")?;
                 match delta {
                     Some(delta) => write!(f, "{delta:e}")?,
                     None => write!(f, "1/(10 N)")?,
                 }
-                write!(f, " over {} of {}", plural(*queries, "query", "queries"), plural(u64::from(*columns), "identifier", "identifiers"))?;
+                write!(
+                    f,
+                    " over {} of {}",
+                    plural(*queries, "query", "queries"),
+                    plural(u64::from(*columns), "identifier", "identifiers")
+                )?;
             }
         }
         match self.1 {
@@ -409,7 +432,11 @@ mod tests {
             terms: ShareTerms {
                 table: "purchases".to_owned(),
                 identifiers: ["email", "phone"]
-                    .map(|name| IdentifierTerms { name: name.to_owned(), columns: vec![name.to_owned()], normaliser: "exact/1".to_owned() })
+                    .map(|name| IdentifierTerms {
+                        name: name.to_owned(),
+                        columns: vec![name.to_owned()],
+                        normaliser: "exact/1".to_owned(),
+                    })
                     .to_vec(),
                 aggregates: vec![AggregateTerms {
                     column: "amount".to_owned(),
@@ -478,7 +505,12 @@ mod tests {
         assert!(unknown.cost().is_none());
         let exact = Outline {
             dummies_there: Ok(0),
-            own: Ok(OwnOutline { dummies: 0, sizes: SizesTerms::Exact { queries: 1 }, rows: "reveal".to_owned(), queries_left: None }),
+            own: Ok(OwnOutline {
+                dummies: 0,
+                sizes: SizesTerms::Exact { queries: 1 },
+                rows: "reveal".to_owned(),
+                queries_left: None,
+            }),
             ..outline()
         };
         assert!(exact.to_string().contains("no dummies: the numbers of matches are exact"), "{exact}");
@@ -502,7 +534,11 @@ mod tests {
             ..one.clone()
         };
         let mirrored = own.cost().unwrap();
-        assert_eq!((mirrored.bytes_up, mirrored.bytes_down), (cost.bytes_down, cost.bytes_up), "equal tables, roles swapped");
+        assert_eq!(
+            (mirrored.bytes_up, mirrored.bytes_down),
+            (cost.bytes_down, cost.bytes_up),
+            "equal tables, roles swapped"
+        );
     }
 
     #[test]
@@ -526,7 +562,11 @@ mod tests {
                 PhaseLine { phase: Phase::Hello, seconds: 0.004, rows: 29, bytes: (1800, 1900) },
                 PhaseLine { phase: Phase::Elements(2), seconds: 123.0, rows: 3100, bytes: (70_400, 28_800) },
             ],
-            outcome: Some(Outcome { sizes: vec![("email".to_owned(), 700), ("phone".to_owned(), 610)], dummies: 1200, persons_there: 2200 }),
+            outcome: Some(Outcome {
+                sizes: vec![("email".to_owned(), 700), ("phone".to_owned(), 610)],
+                dummies: 1200,
+                persons_there: 2200,
+            }),
         };
         insta::assert_snapshot!(lines(&report), @r"
         local:    0.250 s, 1,200 rows, 1,000 persons, 3 identifiers not normalised, 2 dropped as repeated
@@ -542,7 +582,10 @@ mod tests {
     #[test]
     fn numbers_are_written_for_reading() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([0, 999, 1000, 999_949, 999_950, 34_500_000].map(bytes), ["0 B", "999 B", "1.0 KB", "999.9 KB", "1.0 MB", "34.5 MB"]);
+        assert_eq!(
+            [0, 999, 1000, 999_949, 999_950, 34_500_000].map(bytes),
+            ["0 B", "999 B", "1.0 KB", "999.9 KB", "1.0 MB", "34.5 MB"]
+        );
         assert_eq!([0.0123, 3.44, 99.9, 425.0].map(seconds), ["0.012 s", "3.4 s", "99.9 s", "7 min 5 s"]);
     }
 }

@@ -138,7 +138,9 @@ pub(super) fn person_values(
                     terms.decimals
                 )));
             }
-            person_totals(table, passing, values, scale).and_then(|totals| totals.clip(terms.min, terms.max)).map_err(caller)
+            person_totals(table, passing, values, scale)
+                .and_then(|totals| totals.clip(terms.min, terms.max))
+                .map_err(caller)
         }
     }
 }
@@ -174,7 +176,9 @@ pub(super) fn entries_after_filter(
                 .ok_or_else(|| Error::internal("filtered identifiers changed their type"))
         })
         .collect::<Result<_, Error>>()?;
-    let keep = |column: Vec<i128>| column.into_iter().zip(stays.values()).filter_map(|(value, stays)| stays.then_some(value)).collect();
+    let keep = |column: Vec<i128>| {
+        column.into_iter().zip(stays.values()).filter_map(|(value, stays)| stays.then_some(value)).collect()
+    };
     Ok((identifiers, values.into_iter().map(keep).collect()))
 }
 
@@ -226,14 +230,24 @@ mod tests {
 
     #[test]
     fn a_filter_that_hides_keeps_the_length_and_one_that_does_not_drops_persons_with_their_values() {
-        let rows = batch(&[Some("a@x.org"), Some("b@x.org"), Some("a@x.org"), Some("c@x.org")], &["", "", "", ""], &[1, 10, 2, 100]);
+        let rows = batch(
+            &[Some("a@x.org"), Some("b@x.org"), Some("a@x.org"), Some("c@x.org")],
+            &["", "", "", ""],
+            &[1, 10, 2, 100],
+        );
         let table = Identifiers::of(&rows, &terms()[..1]).unwrap().prepare().unwrap();
         let passing = BooleanArray::from(vec![Some(true), Some(false), Some(true), None]);
         let clip = WordTerms { min: 2, max: 50, decimals: 0 };
-        let of = |word: Word| person_values(&table, Some(&passing), word.column().map(|column| rows.column(column)), word, &clip).unwrap();
+        let of = |word: Word| {
+            person_values(&table, Some(&passing), word.column().map(|column| rows.column(column)), word, &clip).unwrap()
+        };
         assert_eq!(of(Word::Sum(2)), [3, 0, 0]);
         assert_eq!(of(Word::Persons), [1, 0, 0]);
-        assert_eq!(person_values(&table, None, Some(rows.column(2)), Word::Sum(2), &clip).unwrap(), [3, 10, 50], "clipped after summing");
+        assert_eq!(
+            person_values(&table, None, Some(rows.column(2)), Word::Sum(2), &clip).unwrap(),
+            [3, 10, 50],
+            "clipped after summing"
+        );
         let (kept, values) = entries_after_filter(&table, Some(&passing), vec![of(Word::Sum(2))], true).unwrap();
         assert_eq!((kept[0].len(), kept[0].null_count(), values), (3, 2, vec![vec![3, 0, 0]]));
         let (kept, values) = entries_after_filter(&table, Some(&passing), vec![of(Word::Sum(2))], false).unwrap();

@@ -18,8 +18,8 @@ use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::{QueryPlanner, SessionContext};
-use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, UserDefinedLogicalNode};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
@@ -53,7 +53,10 @@ impl ExtensionPlanner for PsiPlanner {
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         let Some(query) = node.as_any().downcast_ref::<PrivateQuery>() else { return Ok(None) };
         let [input] = physical_inputs else {
-            return Err(DataFusionError::Internal(format!("a private query has one input, not {}", physical_inputs.len())));
+            return Err(DataFusionError::Internal(format!(
+                "a private query has one input, not {}",
+                physical_inputs.len()
+            )));
         };
         let exec = PrivateQueryExec::new(query.clone(), Arc::clone(input), Arc::clone(&self.asker))?;
         Ok(Some(Arc::new(exec)))
@@ -78,10 +81,12 @@ impl PsiQueryPlanner {
     pub fn new(asker: Arc<Asker>, before: Option<Arc<dyn QueryPlanner + Send + Sync>>) -> Self {
         let other = before.filter(|planner| !is_default(planner.as_ref()));
         // Installed a second time, the latter asker counts, and the first is not consulted again.
-        let other = match other.as_ref().map(|planner| planner.as_ref() as &dyn Any).and_then(|any| any.downcast_ref::<Self>()) {
-            Some(earlier) => earlier.other.clone(),
-            None => other,
-        };
+        let other =
+            match other.as_ref().map(|planner| planner.as_ref() as &dyn Any).and_then(|any| any.downcast_ref::<Self>())
+            {
+                Some(earlier) => earlier.other.clone(),
+                None => other,
+            };
         PsiQueryPlanner { psi: PsiPlanner::new(asker), other }
     }
 
@@ -125,11 +130,17 @@ impl PsiQueryPlanner {
 
 #[async_trait]
 impl QueryPlanner for PsiQueryPlanner {
-    async fn create_physical_plan(&self, logical_plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn Session,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         match &self.other {
             None => {
                 let psi: Arc<dyn ExtensionPlanner + Send + Sync> = Arc::new(self.psi.clone());
-                DefaultPhysicalPlanner::with_extension_planners(vec![psi]).create_physical_plan(logical_plan, session).await
+                DefaultPhysicalPlanner::with_extension_planners(vec![psi])
+                    .create_physical_plan(logical_plan, session)
+                    .await
             }
             Some(other) => {
                 let plan = self.planned_first(other, logical_plan, session).await?;
@@ -216,9 +227,12 @@ impl TableProvider for PlannedQuery {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         // Filters and limits were not declared as supported, so whoever has them applies them above.
         match projection {
-            Some(columns) if !columns.iter().copied().eq(0..self.plan.schema().fields().len()) => Err(DataFusionError::Plan(
-                "a query planner narrowed the columns of a private query, which were settled when it was planned".to_owned(),
-            )),
+            Some(columns) if !columns.iter().copied().eq(0..self.plan.schema().fields().len()) => {
+                Err(DataFusionError::Plan(
+                    "a query planner narrowed the columns of a private query, which were settled when it was planned"
+                        .to_owned(),
+                ))
+            }
             _ => Ok(Arc::clone(&self.plan) as Arc<dyn ExecutionPlan>),
         }
     }

@@ -10,6 +10,7 @@ use datafusion::prelude::SessionContext;
 use super::catalog::{PeerCatalog, PeerSchema};
 use super::config::PsiConfig;
 use super::functions::{PrivateAggregatePlanner, private_aggregates};
+use super::identifiers::identifier_functions;
 use super::rule::PsiRule;
 
 /// Adds to a session what planning private queries needs: the settings `psi.…`, the functions, one schema
@@ -39,6 +40,9 @@ pub fn register(ctx: &SessionContext, peers: Vec<Arc<dyn PeerCatalog>>) -> Resul
     }
     for function in private_aggregates() {
         state.register_udaf(function)?;
+    }
+    for function in identifier_functions() {
+        state.register_udf(function)?;
     }
     state.register_expr_planner(Arc::new(PrivateAggregatePlanner))?;
     state.add_analyzer_rule(Arc::new(PsiRule));

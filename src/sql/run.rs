@@ -31,7 +31,9 @@ use super::query::PrivateQuery;
 use crate::policy::{Account, Party, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
-use crate::psi::{Aggregate, Entries, Error, Limits, OfferTerms, Progress, Question, Requester, SessionId, WordTerms};
+use crate::psi::{
+    Aggregate, Entries, Error, Limits, OfferTerms, Phase, Progress, Question, Requester, SessionId, WordTerms,
+};
 use crate::transport::{Observer, PhaseReport};
 
 /// What a query needs that follows from its plan, the share's terms and this party's policy alone.
@@ -69,7 +71,8 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
     let mut terms = Vec::with_capacity(columns);
     for term in &query.terms {
         let identifier = shared.terms.identifiers.iter().find(|identifier| identifier.name == term.identifier);
-        let identifier = identifier.ok_or_else(|| Error::Internal(format!("the share has no identifier '{}'", term.identifier)))?;
+        let identifier =
+            identifier.ok_or_else(|| Error::Internal(format!("the share has no identifier '{}'", term.identifier)))?;
         let normaliser: Normaliser = identifier.normaliser.parse().map_err(|_| {
             Error::Incompatible(format!(
                 "{} normalises '{}' by '{}', which this version of datafusion-psi does not know: install the same version on both sides",
@@ -81,7 +84,11 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
     let mut own_words = Vec::new();
     for (aggregate, word) in query.question.aggregates.iter().zip(&words) {
         let column = |value: u8| {
-            query.own_values.get(usize::from(value)).copied().ok_or_else(|| Error::Internal(format!("no own value {value}")))
+            query
+                .own_values
+                .get(usize::from(value))
+                .copied()
+                .ok_or_else(|| Error::Internal(format!("no own value {value}")))
         };
         match aggregate {
             Aggregate::OwnRows { value } => own_words.push((Word::Rows(column(*value)?), *word)),
@@ -113,11 +120,11 @@ impl Watcher {
 }
 
 impl Observer for Watcher {
-    fn phase_opened(&self, phase: crate::psi::Phase, rows_total: u64) {
+    fn phase_opened(&self, phase: Phase, rows_total: u64) {
         self.also.phase_opened(phase, rows_total);
     }
 
-    fn progressed(&self, phase: crate::psi::Phase, progress: Progress) {
+    fn progressed(&self, phase: Phase, progress: Progress) {
         self.also.progressed(phase, progress);
     }
 
@@ -192,7 +199,10 @@ async fn collect(
             while let Some(batch) = stream.next().await {
                 let batch = batch?;
                 let settled = Arc::clone(&settled);
-                let chunk = off_runtime(move || chunk(&batch, &settled)).await.and_then(|chunk| chunk).map_err(to_datafusion)?;
+                let chunk = off_runtime(move || chunk(&batch, &settled))
+                    .await
+                    .and_then(|chunk| chunk)
+                    .map_err(to_datafusion)?;
                 let values: usize = chunk.values.iter().map(|column| column.get_array_memory_size()).sum();
                 // Twice: joined, the chunks exist a second time for a moment.
                 memory.try_grow(2 * (chunk.identifiers.size_bytes() + values))?;
@@ -215,7 +225,12 @@ async fn collect(
     parts.sort_by_key(|(partition, ..)| *partition);
     let types: Vec<_> = {
         let schema = input.schema();
-        shared.own_words.iter().filter_map(|(word, _)| word.column()).map(|column| schema.field(column).data_type().clone()).collect()
+        shared
+            .own_words
+            .iter()
+            .filter_map(|(word, _)| word.column())
+            .map(|column| schema.field(column).data_type().clone())
+            .collect()
     };
     let columns = shared.terms.len();
     off_runtime(move || {
@@ -232,7 +247,8 @@ async fn collect(
                 }
             }
         }
-        let values = values.iter().zip(&types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, Error>>()?;
+        let values =
+            values.iter().zip(&types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, Error>>()?;
         Ok(Local { identifiers: Identifiers::join(identifiers, columns)?, values, memory: held })
     })
     .await
@@ -245,7 +261,9 @@ fn chunk(batch: &RecordBatch, settled: &Settled) -> Result<Chunk, Error> {
         .own_words
         .iter()
         .filter_map(|(word, _)| word.column())
-        .map(|column| batch.columns().get(column).cloned().ok_or_else(|| Error::Internal(format!("no column {column}"))))
+        .map(|column| {
+            batch.columns().get(column).cloned().ok_or_else(|| Error::Internal(format!("no column {column}")))
+        })
         .collect::<Result<_, Error>>()?;
     Ok(Chunk { identifiers: Identifiers::of(batch, &settled.terms)?, values })
 }
@@ -282,7 +300,8 @@ async fn ask(
     let (identifiers, values) = entries_after_filter(&table, None, values, true)?;
     drop(table);
     let entries = Entries { identifiers, values, fillers };
-    let announced = entries.identifiers.first().map_or(0, |column| datafusion::arrow::array::Array::len(column) as u64) + fillers;
+    let announced =
+        entries.identifiers.first().map_or(0, |column| datafusion::arrow::array::Array::len(column) as u64) + fillers;
     let limits = limits(asker.party());
     if announced > limits.persons_max {
         return Err(Error::Caller(format!(

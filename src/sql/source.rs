@@ -12,6 +12,7 @@
 //! ends before the session's first frame leaves, so nothing but the time until the answer tells of it,
 //! and with `filtered_rows = "hide"` two filters over one table version announce the same length.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -56,6 +57,9 @@ pub struct PolicySource {
     budgets: Budgets,
     engine: SessionContext,
     prepared: Mutex<Vec<(PreparedKey, Arc<OnceCell<Arc<Prepared>>>)>>,
+    /// The columns that each table had when it was last read: a share stays published while its files
+    /// are away for a moment, and whoever asks then hears what is wrong.
+    published: Mutex<HashMap<String, SchemaRef>>,
 }
 
 /// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
@@ -85,12 +89,11 @@ impl PolicySource {
     /// [`Error::Environment`] if the engine cannot be set up.
     pub fn new(party: Arc<Party>, budgets: Budgets) -> Result<Self, Error> {
         // A list of files that is kept would hide new ones: a version is what the store says now.
-        let runtime = RuntimeEnvBuilder::new()
-            .with_object_list_cache_limit(0)
-            .build_arc()
-            .map_err(|error| Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace())))?;
+        let runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0).build_arc().map_err(|error| {
+            Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace()))
+        })?;
         let engine = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
-        Ok(PolicySource { party, budgets, engine, prepared: Mutex::default() })
+        Ok(PolicySource { party, budgets, engine, prepared: Mutex::default(), published: Mutex::default() })
     }
 
     /// Opens every shared table and checks it against its shares: for start-up.
@@ -123,7 +126,19 @@ impl PolicySource {
         refusal.into()
     }
 
+    /// The share as its peers see it.
     async fn shared(&self, share: &Share) -> Result<SharedTable, Error> {
+        let schema = match self.fitting_schema(share).await {
+            Ok(schema) => {
+                self.published().insert(share.table.clone(), Arc::clone(&schema));
+                schema
+            }
+            Err(error) => self.published().get(&share.table).cloned().ok_or(error)?,
+        };
+        Ok(SharedTable { schema: shared_schema(share, &schema), terms: share.terms() })
+    }
+
+    async fn fitting_schema(&self, share: &Share) -> Result<SchemaRef, Error> {
         let opened = self.open(&share.table).await.map_err(self.unreadable(&share.table))?;
         let schema = opened.provider.schema();
         self.party.check_columns(share, &schema).map_err(|error| {
@@ -133,7 +148,12 @@ impl PolicySource {
                 self.party.name, share.table
             ))
         })?;
-        Ok(SharedTable { schema: shared_schema(share, &schema), terms: share.terms() })
+        Ok(schema)
+    }
+
+    fn published(&self) -> MutexGuard<'_, HashMap<String, SchemaRef>> {
+        // Whole after every single operation.
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The table's persons, from all rows. `columns` are the table's; CPU-bound parts run off the runtime.
@@ -211,7 +231,10 @@ impl PolicySource {
         if now == key.version {
             return Ok(());
         }
-        Err(Error::Environment(format!("the table '{}' of '{}' changed while it was read; ask again", key.table, self.party.name)))
+        Err(Error::Environment(format!(
+            "the table '{}' of '{}' changed while it was read; ask again",
+            key.table, self.party.name
+        )))
     }
 
     /// Reads `columns` of all rows and turns each batch into a chunk, off the runtime. Chunks come in the
@@ -269,7 +292,11 @@ impl PolicySource {
             return Ok(Rows { passing: None, values: Vec::new() });
         }
         let read: SchemaRef = Arc::new(Schema::new(
-            columns.iter().map(|name| table_schema.field_with_name(name).cloned()).collect::<Result<Vec<_>, _>>().map_err(Error::internal)?,
+            columns
+                .iter()
+                .map(|name| table_schema.field_with_name(name).cloned())
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(Error::internal)?,
         ));
         let predicate = filter.map(|filter| physical(filter, &read)).transpose()?;
         let wanted = values.clone();
@@ -311,11 +338,20 @@ impl Rows {
         }
         let passing = filtered.then(|| {
             let parts: Vec<&dyn Array> = passing.iter().map(|part| part as &dyn Array).collect();
-            let whole = if parts.is_empty() { new_empty_array(&DataType::Boolean) } else { concat(&parts).map_err(Error::internal)? };
-            whole.as_any().downcast_ref::<BooleanArray>().cloned().ok_or_else(|| Error::internal("a filter of another type"))
+            let whole = if parts.is_empty() {
+                new_empty_array(&DataType::Boolean)
+            } else {
+                concat(&parts).map_err(Error::internal)?
+            };
+            whole
+                .as_any()
+                .downcast_ref::<BooleanArray>()
+                .cloned()
+                .ok_or_else(|| Error::internal("a filter of another type"))
         });
         let passing = passing.transpose()?;
-        let values: Vec<ArrayRef> = values.iter().zip(types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, _>>()?;
+        let values: Vec<ArrayRef> =
+            values.iter().zip(types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, _>>()?;
         let lengths = passing.iter().map(Array::len).chain(values.iter().map(|column| column.len()));
         for rows in lengths {
             if rows != rows_expected {
@@ -332,11 +368,18 @@ impl TableSource for PolicySource {
 
     async fn shares(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
         self.party.known_peer(&peer.name).map_err(|refusal| Self::refused(peer, refusal))?;
-        let mut tables = Vec::new();
+        let (mut tables, mut broken) = (Vec::new(), None);
         for share in self.party.shares_with(&peer.name) {
-            tables.push(self.shared(share).await?);
+            match self.shared(share).await {
+                Ok(table) => tables.push(table),
+                // Logged; one broken table must not hide the others.
+                Err(error) => broken = Some(error),
+            }
         }
-        Ok(tables)
+        match broken {
+            Some(error) if tables.is_empty() => Err(error),
+            _ => Ok(tables),
+        }
     }
 
     async fn answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
@@ -347,7 +390,10 @@ impl TableSource for PolicySource {
         let opened = self.open(&table).await.map_err(self.unreadable(&table))?;
         let schema = opened.provider.schema();
         let permit = self.party.permit(&peer.name, question, &schema, &offer.normalisers).map_err(refused)?;
-        let filter = question.filter.as_deref().map(|text| parse_filter(text, &shared_schema(&permit.share, &schema), permit.filter_on()));
+        let filter = question
+            .filter
+            .as_deref()
+            .map(|text| parse_filter(text, &shared_schema(&permit.share, &schema), permit.filter_on()));
         let filter = filter.transpose().inspect_err(|refusal| tracing::warn!(peer = peer.name, table, "{refusal}"))?;
         let account = self.budgets.open(&permit.account, offer.persons)?;
         let balance = account.balance()?;
@@ -454,10 +500,12 @@ fn position(columns: &mut Vec<String>, name: &str) -> usize {
 
 fn physical(filter: &Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, Error> {
     let columns = DFSchema::try_from(Arc::clone(schema)).map_err(Error::internal)?;
-    create_physical_expr(filter, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default()).map_err(|error| {
-        tracing::warn!(error = %error.strip_backtrace(), "a filter that was parsed cannot be planned");
-        Error::Refused("filter refused: it cannot be evaluated over this table's columns".to_owned())
-    })
+    create_physical_expr(filter, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default()).map_err(
+        |error| {
+            tracing::warn!(error = %error.strip_backtrace(), "a filter that was parsed cannot be planned");
+            Error::Refused("filter refused: it cannot be evaluated over this table's columns".to_owned())
+        },
+    )
 }
 
 /// Which rows of a batch pass; NULL does not.
@@ -470,8 +518,12 @@ fn evaluate(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> BooleanAr
     match found {
         Ok(Some(passing)) => passing,
         other => {
-            let error = other.err().map_or_else(|| "its value is no boolean".to_owned(), |error| error.strip_backtrace());
-            tracing::error!(error, "a checked filter failed: its rows count as not passing; this is a bug, please report it");
+            let error =
+                other.err().map_or_else(|| "its value is no boolean".to_owned(), |error| error.strip_backtrace());
+            tracing::error!(
+                error,
+                "a checked filter failed: its rows count as not passing; this is a bug, please report it"
+            );
             BooleanArray::from(vec![false; batch.num_rows()])
         }
     }

@@ -105,17 +105,18 @@ pub async fn open_table(session: &dyn Session, name: &str, locations: &[String])
     for location in locations {
         let url = ListingTableUrl::parse(location)
             .map_err(|error| problem(name, format!("location '{location}' cannot be read as a path: {error}")))?;
-        let store = session
-            .runtime_env()
-            .object_store(&url)
-            .map_err(|error| problem(name, format!("location '{location}' names a store that is not there: {error}")))?;
+        let store = session.runtime_env().object_store(&url).map_err(|error| {
+            problem(name, format!("location '{location}' names a store that is not there: {error}"))
+        })?;
         let found = list(session, &url, &store).await.map_err(|error| {
             problem(name, format!("location '{location}' cannot be listed: {}", error.strip_backtrace()))
         })?;
         if found.is_empty() {
             return Err(problem(
                 name,
-                format!("there is no file at '{location}': give a file, a folder, or a glob such as data/*.parquet that exists"),
+                format!(
+                    "there is no file at '{location}': give a file, a folder, or a glob such as data/*.parquet that exists"
+                ),
             ));
         }
         let mut known = 0;
@@ -129,7 +130,9 @@ pub async fn open_table(session: &dyn Session, name: &str, locations: &[String])
         if known == 0 {
             return Err(problem(
                 name,
-                format!("no file at '{location}' ends with .parquet, .csv, .json, .ndjson or .jsonl: the ending says how it is read"),
+                format!(
+                    "no file at '{location}' ends with .parquet, .csv, .json, .ndjson or .jsonl: the ending says how it is read"
+                ),
             ));
         }
         paths.push(url);
@@ -151,10 +154,7 @@ pub async fn open_table(session: &dyn Session, name: &str, locations: &[String])
     let ending = match extensions.as_slice() {
         [one] => format!(".{one}"),
         several => {
-            return Err(problem(
-                name,
-                format!("its files end with {}: use one ending", several.join(", ")),
-            ));
+            return Err(problem(name, format!("its files end with {}: use one ending", several.join(", "))));
         }
     };
     let reader = format.open(session);
@@ -174,7 +174,8 @@ pub async fn open_table(session: &dyn Session, name: &str, locations: &[String])
         && url.is_collection()
     {
         // A folder of folders named key=value: the keys are columns.
-        let partitions = options.infer_partitions(session, url).await.map_err(|error| problem(name, error.strip_backtrace()))?;
+        let partitions =
+            options.infer_partitions(session, url).await.map_err(|error| problem(name, error.strip_backtrace()))?;
         options = options.with_table_partition_cols(
             partitions.into_iter().map(|key| (key, datafusion::arrow::datatypes::DataType::Utf8)).collect(),
         );
@@ -255,9 +256,12 @@ mod tests {
         let b = write(folder.path(), "b.parquet", "SELECT 2 AS x, 'q' AS y").await;
         let whole = folder.path().to_str().unwrap().to_owned();
         let glob = format!("{whole}/*.parquet");
-        for (locations, files) in
-            [(vec![a.as_str()], 1), (vec![whole.as_str()], 2), (vec![glob.as_str()], 2), (vec![a.as_str(), b.as_str()], 2)]
-        {
+        for (locations, files) in [
+            (vec![a.as_str()], 1),
+            (vec![whole.as_str()], 2),
+            (vec![glob.as_str()], 2),
+            (vec![a.as_str(), b.as_str()], 2),
+        ] {
             let opened = open(&locations).await.unwrap();
             assert_eq!(opened.version.files(), files, "{locations:?}");
             let text = rows(opened).await;

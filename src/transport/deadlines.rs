@@ -8,6 +8,8 @@ pub struct Deadlines {
     /// Until a connection stands.
     pub connect: Duration,
     /// Until the peer next sends or accepts a message, or opens the next phase: past it, the peer stalls.
+    /// Has to cover what an honest peer computes between two messages, the batches that wait in its
+    /// buffers (some 4 MB) and the sorting between two phases included.
     pub idle: Duration,
     /// Until the answer to an offer, or the list of shares, comes: the peer reads and prepares a table for it.
     pub answer: Duration,

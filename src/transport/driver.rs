@@ -51,6 +51,8 @@ pub async fn drive<S: Session>(
         let mut exchange = match run.waiting(phase, run.deadlines.idle, channel.open(phase, out, expect)).await.flatten() {
             Ok(exchange) => exchange,
             Err(error) => {
+                // Before the first phase stands there is no other stream to hear from.
+                let error = if phase == Phase::Hello { error } else { run.in_the_peers_words(error).await };
                 channel.close(Err(&error)).await;
                 return Err(error);
             }

@@ -1,22 +1,27 @@
-//! The 128 base OTs: Masny and Rindal, "Endemic Oblivious Transfer" (CCS 2019, eprint 2019/706), their random-oracle
-//! construction from a two-message key agreement, with Diffie–Hellman on ristretto255 as the agreement.
+//! The 128 base OTs: Masny and Rindal, "Endemic Oblivious Transfer" (CCS 2019, eprint 2019/706),
+//! their random-oracle construction from a two-message key agreement, with Diffie–Hellman on
+//! ristretto255 as the agreement.
 //!
 //! Per OT i with choice c, the chooser draws a and an element R_(1−c) of unknown logarithm, sets
 //! R_c = a·G − H(i, c, R_(1−c)) and sends (R_0, R_1). The replier draws s, sends M = s·G, and both
-//! seeds are k_b = KDF(i, b, R_0, R_1, M, s·(R_b + H(i, b, R_(1−b)))); the chooser knows k_c from a·M.
+//! seeds are k_b = KDF(i, b, R_0, R_1, M, s·(R_b + H(i, b, R_(1−b)))); the chooser knows k_c from
+//! a·M.
 //!
 //! *Choice bits:* R_0 and R_1 are both uniform and independent of c, so they are hidden perfectly.
-//! *The other seed:* of the two values H(i, 0, R_1), H(i, 1, R_0) a chooser asks one after having fixed the other
-//! element; that answer is uniform, so the logarithm of R_b + H(i, b, R_(1−b)) is known to it for at most one b,
-//! and the other seed is a Diffie–Hellman value (paper: theorem on the ROM construction).
-//! *Why this one:* it takes two messages with the chooser first, which is the order of the extension, so no message is
-//! added; it is proven against malicious parties. Chou and Orlandi (LatinCrypt 2015) needs a third message, and
-//! its malicious security holds only with later repairs (a seed commitment, key derivation over the
-//! whole transcript) and not in the UC sense. What the paper calls *endemic* security (either party may choose its
-//! own outputs, never see the other's) is what SoftSpokenOT assumes of its base OTs and promises of its outputs.
-//! *Departures:* hash inputs carry run, index and bit (the paper needs one oracle per instance); a fresh s per OT
-//! rather than one for all, so that each instance is the paper's one, at 128 fixed-base multiplications more;
-//! the identity is refused throughout, which an honest peer sends with probability 2⁻²⁵².
+//! *The other seed:* of the two values H(i, 0, R_1), H(i, 1, R_0) a chooser asks one after having
+//! fixed the other element; that answer is uniform, so the logarithm of R_b + H(i, b, R_(1−b)) is
+//! known to it for at most one b, and the other seed is a Diffie–Hellman value (paper: theorem on
+//! the ROM construction).
+//! *Why this one:* it takes two messages with the chooser first, which is the order of the
+//! extension, so no message is added; it is proven against malicious parties. Chou and Orlandi
+//! (LatinCrypt 2015) needs a third message, and its malicious security holds only with later
+//! repairs (a seed commitment, key derivation over the whole transcript) and not in the UC sense.
+//! What the paper calls *endemic* security (either party may choose its own outputs, never see the
+//! other's) is what SoftSpokenOT assumes of its base OTs and promises of its outputs.
+//! *Departures:* hash inputs carry run, index and bit (the paper needs one oracle per instance); a
+//! fresh s per OT rather than one for all, so that each instance is the paper's one, at 128
+//! fixed-base multiplications more; the identity is refused throughout, which an honest peer sends
+//! with probability 2⁻²⁵².
 
 use curve25519_dalek::{
     RistrettoPoint, Scalar,
@@ -129,8 +134,7 @@ fn bit(bits: u128, index: usize) -> Choice {
 }
 
 fn decode(encoded: &[u8; 32], message: &'static str, row: usize) -> Result<RistrettoPoint, PeerMisbehaved> {
-    let point =
-        CompressedRistretto(*encoded).decompress().ok_or(PeerMisbehaved::NotAnElement { message, row })?;
+    let point = CompressedRistretto(*encoded).decompress().ok_or(PeerMisbehaved::NotAnElement { message, row })?;
     if point == RistrettoPoint::identity() {
         return Err(PeerMisbehaved::Identity { message, row });
     }
@@ -186,10 +190,15 @@ mod tests {
     fn identity_and_non_canonical_elements_are_refused_on_both_sides() {
         let bound = bound(&parameters(4, 0, &[]));
         let (_, sent) = Chooser::start(&bound, 5, &mut rng(1));
-        // All zero is the identity's canonical encoding; an odd number is "negative"; p itself is not reduced.
+        // All zero is the identity's canonical encoding; an odd number is "negative"; p itself is
+        // not reduced.
         let mut modulus = [0xff; 32];
         (modulus[0], modulus[31]) = (0xed, 0x7f);
-        let one = { let mut one = [0; 32]; one[0] = 1; one };
+        let one = {
+            let mut one = [0; 32];
+            one[0] = 1;
+            one
+        };
         for (bad, identity) in [([0; 32], true), (one, false), (modulus, false), ([0xff; 32], false)] {
             for (row, side) in [(0, 0), (77, 1)] {
                 let mut wrong = sent.clone();

@@ -1,40 +1,53 @@
 //! The consistency check: all trees were corrected to one and the same vector of choices.
 //!
-//! SoftSpokenOT, section 4 (subspace VOLE, malicious), with the universal hash that is easiest to reason about: a uniformly
-//! random binary matrix. For the repetition code and k bits per tree this is the whole argument.
+//! SoftSpokenOT, section 4 (subspace VOLE, malicious), with the universal hash that is easiest to
+//! reason about: a uniformly random binary matrix. For the repetition code and k bits per tree this
+//! is the whole argument.
 //!
-//! *Protocol.* After all corrections the Sender draws a challenge, both expand it (AES in counter mode) to
-//! R = [R' | I]: R' is random, 64 × (128·blocks), and I takes the first 64 rows of the extra block, whose choices
-//! are random. The Receiver answers ũ = R·u and Ṽ = R·V; the Sender checks R·W = Ṽ ⊕ ũ ⊗ Δ, column by column.
+//! *Protocol.* After all corrections the Sender draws a challenge, both expand it (AES in counter
+//! mode) to R = [R' | I]: R' is random, 64 × (128·blocks), and I takes the first 64 rows of the
+//! extra block, whose choices are random. The Receiver answers ũ = R·u and Ṽ = R·V; the Sender
+//! checks R·W = Ṽ ⊕ ũ ⊗ Δ, column by column.
 //!
-//! *Nothing leaks to the Sender:* ũ is hidden by the extra block's choices, a one-time pad, for whatever challenge;
-//! so a Sender that chooses its challenge badly gains nothing, and no coin toss is needed. Ṽ is then determined by ũ, W and Δ.
+//! *Nothing leaks to the Sender:* ũ is hidden by the extra block's choices, a one-time pad, for
+//! whatever challenge; so a Sender that chooses its challenge badly gains nothing, and no coin toss
+//! is needed. Ṽ is then determined by ũ, W and Δ.
 //!
-//! *What the Receiver can get away with.* The trees are consistent ([`super::pprf`]), so w = v_(jk+b) ⊕ Δ_(jk+b)·u_j with
-//! vectors u_j that the corrections have fixed before the challenge. Let e_j = R·u_j ⊕ ũ. The check of tree j reads
-//! (claimed ⊕ true Ṽ)_(jk+b) = Δ_(jk+b)·e_j for all k bits b. If e_j ≠ 0, that holds for at most one value of Δ_j:
-//! the Receiver has guessed k bits, and passed with probability 2^−k. Among the trees with e_j = 0 all u_j are
-//! equal, except with probability C(128/k, 2)·2⁻⁶⁴: two different u_j, u_j' have R·(u_j ⊕ u_j') = 0 with
-//! probability 2⁻⁶⁴ (rows of R are independent; where they differ in the extra block only, I decides; its last 64
-//! rows are used by nobody). So, but for 2⁻⁵¹ (k = 1; 2⁻⁵⁵ for k = 4), a Receiver that passes has one vector of choices on all
-//! trees but e of them, of whose Δ it has guessed k·e bits at a chance of 2^(−k·e): guessing Δ outright is as good.
-//! The customary statistical level is 2⁻⁴⁰. The randomness of R is AES's; a difference that falsifies the bound by more than AES's
-//! advantage is a distinguisher, as the differences are fixed before the seed is drawn.
+//! *What the Receiver can get away with.* The trees are consistent ([`super::pprf`]), so w =
+//! v_(jk+b) ⊕ Δ_(jk+b)·u_j with vectors u_j that the corrections have fixed before the challenge.
+//! Let e_j = R·u_j ⊕ ũ. The check of tree j reads (claimed ⊕ true Ṽ)_(jk+b) = Δ_(jk+b)·e_j for all
+//! k bits b. If e_j ≠ 0, that holds for at most one value of Δ_j: the Receiver has guessed k bits,
+//! and passed with probability 2^−k. Among the trees with e_j = 0 all u_j are equal, except with
+//! probability C(128/k, 2)·2⁻⁶⁴: two different u_j, u_j' have R·(u_j ⊕ u_j') = 0 with probability
+//! 2⁻⁶⁴ (rows of R are independent; where they differ in the extra block only, I decides; its last
+//! 64 rows are used by nobody). So, but for 2⁻⁵¹ (k = 1; 2⁻⁵⁵ for k = 4), a Receiver that passes
+//! has one vector of choices on all trees but e of them, of whose Δ it has guessed k·e bits at a
+//! chance of 2^(−k·e): guessing Δ outright is as good. The customary statistical level is 2⁻⁴⁰. The
+//! randomness of R is AES's; a difference that falsifies the bound by more than AES's advantage is
+//! a distinguisher, as the differences are fixed before the seed is drawn.
 //!
-//! *Why interactive:* with the challenge from a hash of the transcript a Receiver could try corrections
-//! offline until an inconsistent one passes; 2⁵¹ tries are in reach of a determined one, so R would need 128 rows
-//! and every correction a pass through SHA. The interactive challenge costs 16 bytes, in a message that the Sender owes anyway
-//! before its payload, hence one round trip per run.
+//! *Why interactive:* with the challenge from a hash of the transcript a Receiver could try
+//! corrections offline until an inconsistent one passes; 2⁵¹ tries are in reach of a determined
+//! one, so R would need 128 rows and every correction a pass through SHA. The interactive challenge
+//! costs 16 bytes, in a message that the Sender owes anyway before its payload, hence one round
+//! trip per run.
 //!
-//! *Departures:* the paper hashes over the big field by polynomials; without carry-less multiplication (an unsafe
-//! intrinsic) the matrix is faster: four rows' sums are tabulated and one lookup serves four bits of R. Indices come from R, which is
-//! public; the tables' contents are secret. The paper's reference code compresses to 40 bits, this one to 64.
+//! *In transit.* R's seed is the challenge together with a hash of all messages before it, as each
+//! side saw them. That adds nothing against a Receiver that lies, who hashes its lie; but it makes
+//! any bit that changed on the way abort, where the check alone lets a flipped correction of tree j
+//! pass if Δ_j = 0 (and then it has no effect).
+//!
+//! *Departures:* the paper hashes over the big field by polynomials; without carry-less
+//! multiplication (an unsafe intrinsic) the matrix is faster: four rows' sums are tabulated and one
+//! lookup serves four bits of R. Indices come from R, which is public; the tables' contents are
+//! secret. The paper's reference code compresses to 40 bits, this one to 64.
 
 use aes::{
     Aes128Enc,
     cipher::{BlockCipherEncrypt, KeyInit},
 };
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroize;
 
 use super::{
@@ -50,18 +63,45 @@ const GROUP: usize = 32;
 /// R's words for one block: per 32 data rows, a word for each of R's rows.
 type Words = [[u32; CHECK_ROWS]; BLOCK_ROWS / GROUP];
 
-/// R, from a challenge.
+/// Hash of the messages before the challenge, in order.
+pub(super) struct Transcript {
+    hash: Sha256,
+}
+
+impl Transcript {
+    /// Bytes that one task hashes.
+    const PIECE_BYTES: usize = 1 << 15;
+
+    pub(super) fn new() -> Self {
+        Self { hash: Sha256::new() }
+    }
+
+    /// Adds a message, as a tree of two levels, so that the bulk is hashed in parallel.
+    pub(super) fn add(&mut self, message: &[u8]) {
+        let pieces: Vec<[u8; 32]> =
+            message.par_chunks(Self::PIECE_BYTES).map(|piece| Sha256::digest(piece).into()).collect();
+        self.hash.update((message.len() as u64).to_le_bytes());
+        self.hash.update(pieces.as_flattened());
+    }
+
+    fn finish(self) -> [u8; 32] {
+        self.hash.finalize().into()
+    }
+}
+
+/// R, from the challenge.
 pub(super) struct CheckMatrix {
     cipher: Aes128Enc,
 }
 
 impl CheckMatrix {
-    pub(super) fn new(bound: &Bound, challenge: &[u8; 16]) -> Self {
-        let key = bound.hash_block(Label::CheckMatrix, &[challenge]);
+    pub(super) fn new(bound: &Bound, transcript: Transcript, challenge: &[u8; 16]) -> Self {
+        let key = bound.hash_block(Label::CheckMatrix, &[challenge, &transcript.finish()]);
         Self { cipher: Aes128Enc::new(&key.to_le_bytes().into()) }
     }
 
-    /// R's columns for one block: 64 AES blocks, read as little-endian words, those of the first 32 data rows first.
+    /// R's columns for one block: 64 AES blocks, read as little-endian words, those of the first 32
+    /// data rows first.
     fn words(&self, block: usize) -> Words {
         let mut stream = [aes::Block::default(); CHECK_ROWS];
         for (index, counter) in stream.iter_mut().enumerate() {
@@ -161,11 +201,11 @@ mod tests {
     fn the_fast_products_are_those_of_the_written_out_matrix() {
         let bound = bound(&parameters(4, 0, &[]));
         for blocks in [0, 1, 2, 65] {
-            let matrix = CheckMatrix::new(&bound, &[7; 16]);
+            let matrix = CheckMatrix::new(&bound, Transcript::new(), &[7; 16]);
             let rows = random(1, (blocks + 1) * BLOCK_ROWS);
             let choices = random(2, blocks + 1);
             let (mut sums, mut bits) = ([0; CHECK_ROWS], 0u64);
-            for j in 0..CHECK_ROWS {
+            for (j, sum) in sums.iter_mut().enumerate() {
                 for (i, row) in rows.iter().enumerate() {
                     let (block, within) = (i / BLOCK_ROWS, i % BLOCK_ROWS);
                     let entry = if block < blocks {
@@ -174,8 +214,8 @@ mod tests {
                         within == j
                     };
                     if entry {
-                        sums[j] ^= row;
-                        bits ^= (choices[block] >> within) as u64 % 2 << j;
+                        *sum ^= row;
+                        bits ^= ((choices[block] >> within) as u64 & 1) << j;
                     }
                 }
             }
@@ -185,10 +225,21 @@ mod tests {
     }
 
     #[test]
-    fn another_challenge_is_another_matrix() {
+    fn another_challenge_or_transcript_is_another_matrix() {
         let bound = bound(&parameters(4, 0, &[]));
-        let first = CheckMatrix::new(&bound, &[7; 16]).words(0);
-        assert_ne!(first, CheckMatrix::new(&bound, &[8; 16]).words(0));
-        assert_ne!(first, CheckMatrix::new(&bound, &[7; 16]).words(1));
+        let words = |messages: &[&[u8]]| {
+            let mut transcript = Transcript::new();
+            messages.iter().for_each(|message| transcript.add(message));
+            CheckMatrix::new(&bound, transcript, &[7; 16]).words(0)
+        };
+        let long = vec![0; Transcript::PIECE_BYTES + 1];
+        let all =
+            [words(&[b"ab"]), words(&[b"a", b"b"]), words(&[]), words(&[b""]), words(&[&long]), words(&[&long[1..]])];
+        for (index, words) in all.iter().enumerate() {
+            assert!(!all[..index].contains(words), "{index}");
+        }
+        let first = CheckMatrix::new(&bound, Transcript::new(), &[7; 16]).words(0);
+        assert_ne!(first, CheckMatrix::new(&bound, Transcript::new(), &[8; 16]).words(0));
+        assert_ne!(first, CheckMatrix::new(&bound, Transcript::new(), &[7; 16]).words(1));
     }
 }

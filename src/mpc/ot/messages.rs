@@ -1,4 +1,5 @@
-//! The messages: each is one column of rows of a fixed width, so that it fits one Arrow `FixedSizeBinary` column.
+//! The messages: each is one column of rows of a fixed width, so that it fits one Arrow
+//! `FixedSizeBinary` column.
 //!
 //! | Message | From | Rows | Bytes per row |
 //! |---|---|---|---|
@@ -9,9 +10,10 @@
 //! | [`Check`] | Receiver | 1 | 1032: 8 for the choices, then 64 × 16 for the columns |
 //! | [`Payload`] | Sender | n in all | the words' bytes, little-endian, 8 or 16 each, in order |
 //!
-//! `Corrections` and `Payload` come in chunks, every one but the last of the size that [`Parameters`] give. Numbers
-//! are little-endian. Decoding checks width and whole rows and, where one message is all, the count; counts of
-//! chunks are checked where they are received, against what is still due.
+//! `Corrections` and `Payload` come in chunks, every one but the last of the size that
+//! [`Parameters`] give. Numbers are little-endian. Decoding checks width and whole rows and, where
+//! one message is all, the count; counts of chunks are checked where they are received, against
+//! what is still due.
 
 use super::{
     super::error::PeerMisbehaved,
@@ -29,11 +31,12 @@ pub trait Message: Sized {
     /// Bytes of a row.
     fn row_bytes(parameters: &Parameters) -> usize;
 
-    /// Checks bytes from the peer: `row_bytes` as the peer's column has it, and its rows back to back.
+    /// Checks bytes from the peer: `row_bytes` as the peer's column has it, and its rows back to
+    /// back.
     ///
     /// # Errors
-    /// [`PeerMisbehaved::Width`], [`PeerMisbehaved::Leftover`] and [`PeerMisbehaved::Rows`], the latter too where a
-    /// chunk is empty or more than a full one.
+    /// [`PeerMisbehaved::Width`], [`PeerMisbehaved::Leftover`] and [`PeerMisbehaved::Rows`], the
+    /// latter too where a chunk is empty or more than a full one.
     fn decode(parameters: &Parameters, row_bytes: usize, bytes: Vec<u8>) -> Result<Self, PeerMisbehaved>;
 
     /// The rows, back to back.

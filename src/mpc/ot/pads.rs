@@ -1,19 +1,23 @@
 //! From correlated rows to pads, and from pads to additive shares.
 //!
-//! The hash is TMMO (Guo, Katz, Wang, Yu, "Efficient and Secure Multiparty Computation from Fixed-Key Block Ciphers",
-//! IEEE S&P 2020, eprint 2019/074, section 7.4): H(x, τ) = π(π(x) ⊕ τ) ⊕ π(x), tweakable circular correlation robust for an
-//! ideal permutation π, up to about q²/2¹²⁸ for q calls. π is AES-128 under a key that is hashed from the run's
-//! binding: public, but another permutation for every run, so that work against one run does not help
-//! against another. Tweaks must not repeat with the same input: τ holds the use, the pad's block index and the row.
-//! (Rows may be chosen by a malicious Receiver, even equal: the endemic base OT allows it. The row in τ is why that is harmless.)
+//! The hash is TMMO (Guo, Katz, Wang, Yu, "Efficient and Secure Multiparty Computation from
+//! Fixed-Key Block Ciphers", IEEE S&P 2020, eprint 2019/074, section 7.4): H(x, τ) = π(π(x) ⊕ τ) ⊕
+//! π(x), tweakable circular correlation robust for an ideal permutation π, up to about q²/2¹²⁸ for
+//! q calls. π is AES-128 under a key that is hashed from the run's binding: public, but another
+//! permutation for every run, so that work against one run does not help against another. Tweaks
+//! must not repeat with the same input: τ holds the use, the pad's block index and the row. (Rows
+//! may be chosen by a malicious Receiver, even equal: the endemic base OT allows it. The row in τ
+//! is why that is harmless.)
 //!
-//! Each row's pad is the byte stream H(x, (use, 0, row)) ‖ H(x, (use, 1, row)) ‖ …; word w takes the bytes at its
-//! own offset in the payload row. One call of π per row, and one more per 16 bytes of payload.
+//! Each row's pad is the byte stream H(x, (use, 0, row)) ‖ H(x, (use, 1, row)) ‖ …; word w takes
+//! the bytes at its own offset in the payload row. One call of π per row, and one more per 16 bytes
+//! of payload.
 //!
-//! *Shares.* With x_0 = q, x_1 = q ⊕ Δ the Sender knows both pads r_0, r_1 and sends d = r_0 − r_1 + v; the
-//! Receiver knows r_b from t = q ⊕ bΔ and computes r_b + b·d = r_0 + b·v. The Sender keeps −r_0. All mod
-//! 2⁶⁴ or 2¹²⁸. d is masked by r_(1−b), which the Receiver does not know: nothing about v but what its share tells, and
-//! that is uniform to it up to the r_b it may choose.
+//! *Shares.* With x_0 = q, x_1 = q ⊕ Δ the Sender knows both pads r_0, r_1 and sends d = r_0 − r_1 + v;
+//! the Receiver knows r_b from t = q ⊕ bΔ and computes r_b + b·d = r_0 + b·v, the Sender keeps the
+//! negative of r_0. All mod 2⁶⁴ or 2¹²⁸. d is masked by r_(1−b), which the Receiver does not know: it
+//! tells nothing about v but what its share tells, and that is uniform to it up to the r_b it may
+//! choose.
 
 use std::ops::Range;
 
@@ -148,17 +152,14 @@ impl Pads {
                 word
             })
             .collect();
-        Self {
-            cipher: Aes128Enc::new(&key.to_le_bytes().into()),
-            words,
-            row_bytes: parameters.payload_row_bytes(),
-        }
+        Self { cipher: Aes128Enc::new(&key.to_le_bytes().into()), words, row_bytes: parameters.payload_row_bytes() }
     }
 
     /// Pads of up to 64 rows x ⊕ `offset`; `first_row` is the first one's index in the run.
     fn fill(&self, usage: Use, first_row: usize, rows: &[u128], offset: u128, batch: &mut Batch) {
         let Batch { inner, blocks } = batch;
-        // A short batch keeps what was there behind it: the widest AES unit takes 64 blocks or is slow.
+        // A short batch keeps what was there behind it: the widest AES unit takes 64 blocks or is
+        // slow.
         for (block, row) in inner.iter_mut().zip(rows) {
             *block = (row ^ offset).to_le_bytes().into();
         }
@@ -175,7 +176,8 @@ impl Pads {
         }
     }
 
-    /// The Sender's payload rows and its shares of their words. `rows` are q, one per row of the chunk.
+    /// The Sender's payload rows and its shares of their words. `rows` are q, one per row of the
+    /// chunk.
     pub(super) fn pay(
         &self,
         first_row: usize,
@@ -200,8 +202,7 @@ impl Pads {
                         let place = 8 * word.half;
                         for (row, payload) in payload.chunks_exact_mut(self.row_bytes).enumerate() {
                             let mask = zero.word(*word, row);
-                            let masked =
-                                mask.wrapping_sub(one.word(*word, row)).wrapping_add(values.word(start + row));
+                            let masked = mask.wrapping_sub(one.word(*word, row)).wrapping_add(values.word(start + row));
                             *share = share.wrapping_sub(mask);
                             let bytes = word.width.bytes();
                             payload[place..place + bytes].copy_from_slice(&masked.to_le_bytes()[..bytes]);
@@ -213,14 +214,9 @@ impl Pads {
             .reduce(|| vec![0; self.words.len()], add)
     }
 
-    /// The Receiver's shares of a chunk's words. `rows` are t, `choice` gives a row of the chunk its bit.
-    pub(super) fn collect(
-        &self,
-        first_row: usize,
-        rows: &[u128],
-        choices: &[u128],
-        payload: &[u8],
-    ) -> Vec<u128> {
+    /// The Receiver's shares of a chunk's words. `rows` are t, `choice` gives a row of the chunk
+    /// its bit.
+    pub(super) fn collect(&self, first_row: usize, rows: &[u128], choices: &[u128], payload: &[u8]) -> Vec<u128> {
         let pad_blocks = self.row_bytes.div_ceil(16);
         (rows.par_chunks(TASK_ROWS), payload.par_chunks(TASK_ROWS * self.row_bytes))
             .into_par_iter()

@@ -3,15 +3,17 @@
 use super::super::{domain::Bound, error::Misuse, share::WordWidth};
 use crate::mpc::Binding;
 
-/// Rows of one extension block: the width of an AES block in bits, and of the matrix that is transposed.
+/// Rows of one extension block: the width of an AES block in bits, and of the matrix that is
+/// transposed.
 pub(super) const BLOCK_ROWS: usize = 128;
 /// κ: bits of Δ, number of base OTs, columns of the matrices V and W.
 pub(super) const COLUMNS: usize = 128;
 
-/// Most rows of a run: 2³⁰, at which either side holds 16 GiB. The arguments hold far beyond (the pads' bound is
-/// about 2^(2·35 − 128) there); the limit is memory.
+/// Most rows of a run: 2³⁰, at which either side holds 16 GiB. The arguments hold far beyond (the
+/// pads' bound is about 2^(2·35 − 128) there); the limit is memory.
 pub const ROWS_MAX: usize = 1 << 30;
-/// Most words per row: 4,096, so that a payload row (at most 64 KiB) fits a chunk of any permitted size.
+/// Most words per row: 4,096, so that a payload row (at most 64 KiB) fits a chunk of any permitted
+/// size.
 pub const WORDS_MAX: usize = 4096;
 /// Bytes of a streamed message by default: 256 KiB, far under the 4 MiB that gRPC takes.
 pub const CHUNK_BYTES: usize = 1 << 18;
@@ -29,8 +31,9 @@ pub const CHUNK_BYTES_MAX: usize = 1 << 21;
 /// | 4 | 4 | 4 |
 /// | 8 | 2 | 32 |
 ///
-/// The default is 4: against k = 2 it saves 4 bytes per row, 32 ns on a gigabit link, for two AES blocks
-/// (a nanosecond or two), so it wins below some 20 Gbit/s. 8 pays only on links slower than about half a gigabit.
+/// The default is 4: against k = 2 it saves 4 bytes per row, 32 ns on a gigabit link, for two AES
+/// blocks (a nanosecond or two), so it wins below some 20 Gbit/s. 8 pays only on links slower than
+/// about half a gigabit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum FieldBits {
@@ -81,7 +84,8 @@ impl FieldBits {
     }
 }
 
-/// Shape of a run. Public; both ends must hold equal ones, which the [`Binding`] makes the checks enforce.
+/// Shape of a run. Public; both ends must hold equal ones, which the [`Binding`] makes the checks
+/// enforce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parameters {
     field_bits: FieldBits,
@@ -91,8 +95,8 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// A run over `rows` rows with one word per aggregate (all words ride on one OT per row). No words: a run
-    /// that ends with random OTs.
+    /// A run over `rows` rows with one word per aggregate (all words ride on one OT per row). No
+    /// words: a run that ends with random OTs.
     ///
     /// # Errors
     /// [`Misuse::RowsMax`], [`Misuse::WordsMax`].
@@ -138,7 +142,8 @@ impl Parameters {
         self.words.iter().map(|width| width.bytes()).sum()
     }
 
-    /// Blocks of 128 rows, the last one filled up with random choices. One more follows for the check.
+    /// Blocks of 128 rows, the last one filled up with random choices. One more follows for the
+    /// check.
     pub(super) fn blocks(&self) -> usize {
         self.rows.div_ceil(BLOCK_ROWS)
     }

@@ -1,22 +1,24 @@
-//! Trees of seeds, of which the other side learns all leaves but one: (2^k − 1)-of-2^k OT from k base OTs.
+//! Trees of seeds, of which the other side learns all leaves but one: (2^k − 1)-of-2^k OT from k
+//! base OTs.
 //!
-//! SoftSpokenOT (Roy, CRYPTO 2022, eprint 2022/192), figures 13 (build and evaluate) and 14 (prove and
-//! verify); the tree is that of Goldreich, Goldwasser and Micali. Tree j has leaves s_x, x in 0..2^k, and the evaluator learns
-//! every leaf but x = Δ_j, bits jk..jk+k of Δ. The level that decides bit b of x uses base OT jk + b, in which
-//! the evaluator chose the complement of that bit.
+//! SoftSpokenOT (Roy, CRYPTO 2022, eprint 2022/192), figures 13 (build and evaluate) and 14 (prove
+//! and verify); the tree is that of Goldreich, Goldwasser and Micali. Tree j has leaves s_x, x in
+//! 0..2^k, and the evaluator learns every leaf but x = Δ_j, bits jk..jk+k of Δ. The level that
+//! decides bit b of x uses base OT jk + b, in which the evaluator chose the complement of that bit.
 //!
-//! *Build:* the top level's two nodes are base OT's two seeds. Below, every node s gives AES_s(0), AES_s(1); the
-//! builder sends, per level, the XOR of all left and of all right children, each hidden under a seed of
-//! the level's base OT. The evaluator opens the sum of the side that Δ_j does not take and finds
-//! the one child there that it is missing.
-//! *Prove:* SHA-512 of each leaf gives 32 bytes s̃_x and the 16 bytes that are used from there on. The builder
-//! sends ⊕ s̃_x and a digest of all s̃_x. The evaluator completes its missing s̃ from the first and compares
-//! the second. As s̃ binds its leaf (collision resistance), wrong sums leave at most a set of Δ_j for which the
-//! check passes: a builder that is caught with probability 1 − 2^−e has narrowed Δ by e bits if it is not.
-//! That is the selective failure which the paper's functionality grants; an abort ends the run and Δ with it.
+//! *Build:* the top level's two nodes are base OT's two seeds. Below, every node s gives AES_s(0),
+//! AES_s(1); the builder sends, per level, the XOR of all left and of all right children, each
+//! hidden under a seed of the level's base OT. The evaluator opens the sum of the side that Δ_j
+//! does not take and finds the one child there that it is missing.
+//! *Prove:* SHA-512 of each leaf gives 32 bytes s̃_x and the 16 bytes that are used from there on.
+//! The builder sends ⊕ s̃_x and a digest of all s̃_x. The evaluator completes its missing s̃ from
+//! the first and compares the second. As s̃ binds its leaf (collision resistance), wrong sums leave
+//! at most a set of Δ_j for which the check passes: a builder that is caught with probability 1 −
+//! 2^−e has narrowed Δ by e bits if it is not. That is the selective failure which the paper's
+//! functionality grants; an abort ends the run and Δ with it.
 //!
-//! The evaluator keeps nodes at y = x ⊕ Δ_j: the missing one is always y = 0, so that no index and no branch
-//! depends on Δ. The extension wants the leaves in that order too.
+//! The evaluator keeps nodes at y = x ⊕ Δ_j: the missing one is always y = 0, so that no index and
+//! no branch depends on Δ. The extension wants the leaves in that order too.
 
 use aes::{
     Aes128Enc,
@@ -86,8 +88,8 @@ pub(super) fn build(
     (leaves, messages)
 }
 
-/// All trees' leaves but one each, tree by tree: 2^k − 1 per tree, by y − 1 where y = x ⊕ Δ_j. `seeds` are the
-/// base OTs' at the complement of `delta`.
+/// All trees' leaves but one each, tree by tree: 2^k − 1 per tree, by y − 1 where y = x ⊕ Δ_j.
+/// `seeds` are the base OTs' at the complement of `delta`.
 pub(super) fn evaluate(
     bound: &Bound,
     field_bits: FieldBits,
@@ -206,8 +208,7 @@ mod tests {
     }
 
     fn base() -> (Vec<[u128; 2]>, u128, Vec<u128>) {
-        let pairs: Vec<[u128; 2]> =
-            blocks(3, 2 * COLUMNS).chunks(2).map(|pair| [pair[0], pair[1]]).collect();
+        let pairs: Vec<[u128; 2]> = blocks(3, 2 * COLUMNS).chunks(2).map(|pair| [pair[0], pair[1]]).collect();
         let delta = blocks(4, 1)[0];
         let chosen = pairs.iter().enumerate().map(|(i, pair)| pair[1 - (delta >> i) as usize % 2]).collect();
         (pairs, delta, chosen)
@@ -267,7 +268,8 @@ mod tests {
             for (level, bit) in (0..k as usize - 1).rev().enumerate() {
                 let opened = 1 - (delta >> (tree * k as usize + bit)) as usize % 2;
                 assert_eq!(fails(&|tree| tree.sums[level][opened] ^= 1), Some(PeerMisbehaved::TreeCheck));
-                // The selective failure that the paper grants: the side that stays closed is not looked at.
+                // The selective failure that the paper grants: the side that stays closed is not
+                // looked at.
                 assert_eq!(fails(&|tree| tree.sums[level][1 - opened] ^= 1), None);
             }
             assert_eq!(fails(&|tree| tree.proof_sum[7] ^= 16), Some(PeerMisbehaved::TreeCheck));

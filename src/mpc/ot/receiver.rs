@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::{
     super::{
@@ -17,7 +17,7 @@ use super::{
         share::AdditiveShares,
     },
     base,
-    check::{CHECK_ROWS, CheckMatrix},
+    check::{CHECK_ROWS, CheckMatrix, Transcript},
     messages::{BaseChoices, BaseReply, Challenge, Check, Corrections, Message, Payload},
     pads::Pads,
     parameters::{BLOCK_ROWS, COLUMNS, Parameters},
@@ -82,15 +82,12 @@ impl Receiver {
         Ok(Self { parameters, bound, choices })
     }
 
-    /// Answers the base OTs and builds the trees; draws the choices that fill the last block and hide the check.
+    /// Answers the base OTs and builds the trees; draws the choices that fill the last block and
+    /// hide the check.
     ///
     /// # Errors
     /// [`PeerMisbehaved`]: an element that is none, the identity, or cancels its hash.
-    pub fn reply(
-        self,
-        base: BaseChoices,
-        rng: &mut impl CryptoRng,
-    ) -> Result<(ReceiverExtending, BaseReply), OtError> {
+    pub fn reply(self, base: BaseChoices, rng: &mut impl CryptoRng) -> Result<(ReceiverExtending, BaseReply), OtError> {
         let width = BaseChoices::row_bytes(&self.parameters);
         if base.0.len() != COLUMNS * width {
             let found = base.0.len() / width;
@@ -110,15 +107,12 @@ impl Receiver {
             *last |= random() << within;
         }
         choices.push(random());
-        let state = ReceiverExtending {
-            leaves: Leaves::all(field_bits, &seeds),
-            rows: Zeroizing::new(vec![0; choices.len() * BLOCK_ROWS]),
-            choices,
-            done: 0,
-            parameters: self.parameters,
-            bound: self.bound,
-        };
-        Ok((state, BaseReply::encode(&elements, &trees)))
+        let reply = BaseReply::encode(&elements, &trees);
+        let mut transcript = Transcript::new();
+        transcript.add(&base.0);
+        transcript.add(&reply.0);
+        let leaves = Leaves::all(field_bits, &seeds);
+        Ok((ReceiverExtending::new(self.parameters, self.bound, leaves, choices, transcript), reply))
     }
 }
 
@@ -132,11 +126,30 @@ pub struct ReceiverExtending {
     rows: Zeroizing<Vec<u128>>,
     /// Blocks sent.
     done: usize,
+    transcript: Transcript,
 }
 
 impl ReceiverExtending {
-    /// The next chunk; none when it is time for [`Self::finish`]. Both ends compute while chunks travel.
+    /// `choices`: whole blocks, the filling of the last and the extra block included.
+    pub(super) fn new(
+        parameters: Parameters,
+        bound: Bound,
+        leaves: Leaves,
+        choices: Zeroizing<Vec<u128>>,
+        transcript: Transcript,
+    ) -> Self {
+        let rows = Zeroizing::new(vec![0; choices.len() * BLOCK_ROWS]);
+        Self { parameters, bound, leaves, choices, rows, done: 0, transcript }
+    }
+
+    /// The next chunk; none when it is time for [`Self::finish`]. Both ends compute while chunks
+    /// travel.
     pub fn corrections(&mut self) -> Option<Corrections> {
+        self.corrections_then(|_| ())
+    }
+
+    /// The same, changed by `lie` before they are hashed: how tests play a Receiver that deviates.
+    pub(super) fn corrections_then(&mut self, lie: impl FnOnce(&mut [u8])) -> Option<Corrections> {
         let left = self.choices.len() - self.done;
         let count = left.min(self.parameters.correction_chunk_blocks());
         if count == 0 {
@@ -151,6 +164,8 @@ impl ReceiverExtending {
             &mut corrections,
         );
         self.done = end;
+        lie(&mut corrections);
+        self.transcript.add(&corrections);
         Some(Corrections(corrections))
     }
 
@@ -168,6 +183,7 @@ impl ReceiverExtending {
             bound: self.bound,
             choices: self.choices,
             rows: self.rows,
+            transcript: self.transcript,
         })
     }
 }
@@ -178,6 +194,7 @@ pub struct ReceiverChallenged {
     bound: Bound,
     choices: Zeroizing<Vec<u128>>,
     rows: Zeroizing<Vec<u128>>,
+    transcript: Transcript,
 }
 
 impl ReceiverChallenged {
@@ -190,13 +207,13 @@ impl ReceiverChallenged {
         let ([seed], []) = (seed, rest) else {
             return Err(PeerMisbehaved::Rows { message: Challenge::NAME, expected: 1, found: seed.len() }.into());
         };
-        let matrix = CheckMatrix::new(&self.bound, seed);
+        let matrix = CheckMatrix::new(&self.bound, self.transcript, seed);
         let mut check = Vec::with_capacity(CHECK_ROWS / 8 + CHECK_ROWS * 16);
         check.extend_from_slice(&matrix.compress_bits(&self.choices).to_le_bytes());
         for sum in matrix.compress(&self.rows) {
             check.extend_from_slice(&sum.to_le_bytes());
         }
-        zeroize::Zeroize::zeroize(&mut self.rows[self.parameters.rows()..]);
+        self.rows[self.parameters.rows()..].zeroize();
         self.rows.truncate(self.parameters.rows());
         let state = ReceiverPaid {
             pads: Pads::new(&self.bound, &self.parameters),
@@ -227,8 +244,8 @@ impl ReceiverPaid {
         next_payload(&self.parameters, self.done).map_or(0, |rows| self.parameters.rows() - rows.start)
     }
 
-    /// Takes the next chunk. A falsified one is not noticed, nor need it be: it is the same as other values from
-    /// its sender, who may choose them.
+    /// Takes the next chunk. A falsified one is not noticed, nor need it be: it is the same as
+    /// other values from its sender, who may choose them.
     ///
     /// # Errors
     /// [`PeerMisbehaved::Rows`] for a chunk of another size than is due.
@@ -241,8 +258,8 @@ impl ReceiverPaid {
         Ok(self)
     }
 
-    /// The chosen outputs of the random OTs of `rows`, 128 bits each, for functions that do not add: r_b. They are
-    /// independent of the payload's pads.
+    /// The chosen outputs of the random OTs of `rows`, 128 bits each, for functions that do not
+    /// add: r_b. They are independent of the payload's pads.
     ///
     /// # Errors
     /// [`Misuse::RowRange`] beyond the run's rows.

@@ -19,7 +19,7 @@ use super::{
         share::AdditiveShares,
     },
     base::Chooser,
-    check::{CHECK_ROWS, CheckMatrix},
+    check::{CHECK_ROWS, CheckMatrix, Transcript},
     messages::{BaseChoices, BaseReply, Challenge, Check, Corrections, Payload},
     pads::{Pads, Values},
     parameters::{BLOCK_ROWS, Parameters},
@@ -33,6 +33,7 @@ pub struct Sender {
     bound: Bound,
     delta: Zeroizing<u128>,
     chooser: Chooser,
+    transcript: Transcript,
 }
 
 impl Sender {
@@ -43,27 +44,23 @@ impl Sender {
         rng.fill_bytes(&mut bytes[..]);
         let delta = Zeroizing::new(u128::from_le_bytes(*bytes));
         let (chooser, rows) = Chooser::start(&bound, !*delta, rng);
-        (Self { parameters, bound, delta, chooser }, BaseChoices(rows))
+        let mut transcript = Transcript::new();
+        transcript.add(&rows);
+        (Self { parameters, bound, delta, chooser, transcript }, BaseChoices(rows))
     }
 
     /// Takes the base OTs' and the trees' answer.
     ///
     /// # Errors
     /// [`PeerMisbehaved`]: an element that is none or the identity, inconsistent trees.
-    pub fn reply(self, reply: BaseReply) -> Result<SenderExtending, OtError> {
+    pub fn reply(mut self, reply: BaseReply) -> Result<SenderExtending, OtError> {
         let (elements, trees) = reply.parse(&self.parameters)?;
+        self.transcript.add(&reply.0);
         let seeds = self.chooser.finish(&self.bound, &elements)?;
         let field_bits = self.parameters.field_bits();
         let seeds = pprf::evaluate(&self.bound, field_bits, *self.delta, &seeds, &trees)?;
-        let blocks = self.parameters.blocks() + 1;
-        Ok(SenderExtending {
-            leaves: Leaves::punctured(field_bits, &seeds),
-            rows: Zeroizing::new(vec![0; blocks * BLOCK_ROWS]),
-            done: 0,
-            parameters: self.parameters,
-            bound: self.bound,
-            delta: self.delta,
-        })
+        let leaves = Leaves::punctured(field_bits, &seeds);
+        Ok(SenderExtending::new(self.parameters, self.bound, self.delta, leaves, self.transcript))
     }
 }
 
@@ -77,9 +74,21 @@ pub struct SenderExtending {
     rows: Zeroizing<Vec<u128>>,
     /// Blocks received.
     done: usize,
+    transcript: Transcript,
 }
 
 impl SenderExtending {
+    pub(super) fn new(
+        parameters: Parameters,
+        bound: Bound,
+        delta: Zeroizing<u128>,
+        leaves: Leaves,
+        transcript: Transcript,
+    ) -> Self {
+        let rows = Zeroizing::new(vec![0; (parameters.blocks() + 1) * BLOCK_ROWS]);
+        Self { parameters, bound, delta, leaves, rows, done: 0, transcript }
+    }
+
     /// Blocks of 128 OTs that are still to come; 0 when it is time for [`Self::challenge`].
     pub fn blocks_left(&self) -> usize {
         self.parameters.blocks() + 1 - self.done
@@ -92,6 +101,7 @@ impl SenderExtending {
     pub fn accept(mut self, corrections: Corrections) -> Result<Self, OtError> {
         let due = self.blocks_left().min(self.parameters.correction_chunk_blocks());
         corrections.expect_blocks(&self.parameters, due)?;
+        self.transcript.add(&corrections.0);
         let range = self.done * BLOCK_ROWS..(self.done + due) * BLOCK_ROWS;
         self.leaves.apply(self.done, *self.delta, &corrections.0, &mut self.rows[range]);
         self.done += due;
@@ -109,11 +119,11 @@ impl SenderExtending {
         let mut challenge = [0; 16];
         rng.fill_bytes(&mut challenge);
         let state = SenderChallenging {
+            matrix: CheckMatrix::new(&self.bound, self.transcript, &challenge),
             parameters: self.parameters,
             bound: self.bound,
             delta: self.delta,
             rows: self.rows,
-            challenge,
         };
         Ok((state, Challenge(challenge.to_vec())))
     }
@@ -125,7 +135,7 @@ pub struct SenderChallenging {
     bound: Bound,
     delta: Zeroizing<u128>,
     rows: Zeroizing<Vec<u128>>,
-    challenge: [u8; 16],
+    matrix: CheckMatrix,
 }
 
 impl SenderChallenging {
@@ -136,7 +146,7 @@ impl SenderChallenging {
     pub fn verify(mut self, check: Check) -> Result<SenderPaying, OtError> {
         let (bits, columns) = check.0.as_chunks::<8>().0.split_first().ok_or(PeerMisbehaved::ConsistencyCheck)?;
         let bits = u64::from_le_bytes(*bits);
-        let sums = Zeroizing::new(CheckMatrix::new(&self.bound, &self.challenge).compress(&self.rows));
+        let sums = Zeroizing::new(self.matrix.compress(&self.rows));
         let mut same = (columns.len() as u64).ct_eq(&(2 * CHECK_ROWS as u64));
         for (row, (sum, column)) in sums.iter().zip(columns.as_chunks::<2>().0).enumerate() {
             let [low, high] = column.map(u64::from_le_bytes);
@@ -148,7 +158,8 @@ impl SenderChallenging {
         if !bool::from(same) {
             return Err(PeerMisbehaved::ConsistencyCheck.into());
         }
-        // Only the run's rows remain: neither the last block's filling nor the check's block is of use.
+        // Only the run's rows remain: neither the last block's filling nor the check's block is of
+        // use.
         self.rows[self.parameters.rows()..].zeroize();
         self.rows.truncate(self.parameters.rows());
         Ok(SenderPaying {
@@ -179,12 +190,14 @@ impl SenderPaying {
         next_payload(&self.parameters, self.done)
     }
 
-    /// Masks the next chunk's values: one column per word, one value per row of [`Self::next_rows`].
+    /// Masks the next chunk's values: one column per word, one value per row of
+    /// [`Self::next_rows`].
     ///
     /// # Errors
     /// [`Misuse`] for columns of another number, length or width; the chunk can be tried again.
     pub fn pay(&mut self, values: &[Values<'_>]) -> Result<Payload, OtError> {
-        let range = self.next_rows().unwrap_or(self.done..self.done);
+        let found = values.first().map_or(0, Values::len);
+        let range = self.next_rows().ok_or(Misuse::ValueCount { word: 0, expected: 0, found })?;
         let words = self.parameters.words();
         if values.len() != words.len() {
             return Err(Misuse::ColumnCount { expected: words.len(), found: values.len() }.into());
@@ -193,22 +206,20 @@ impl SenderPaying {
             if values.width() != *width {
                 return Err(Misuse::ValueWidth { word }.into());
             }
-            if values.len() != range.len() || range.is_empty() {
+            if values.len() != range.len() {
                 return Err(Misuse::ValueCount { word, expected: range.len(), found: values.len() }.into());
             }
         }
         let mut payload = vec![0; range.len() * self.parameters.payload_row_bytes()];
-        if !payload.is_empty() {
-            let rows = &self.rows[range.clone()];
-            let shares = self.pads.pay(range.start, rows, *self.delta, values, &mut payload);
-            add_shares(&mut self.shares, shares);
-        }
+        let rows = &self.rows[range.clone()];
+        let shares = self.pads.pay(range.start, rows, *self.delta, values, &mut payload);
+        add_shares(&mut self.shares, shares);
         self.done = range.end;
         Ok(Payload(payload))
     }
 
-    /// Both outputs of the random OTs of `rows`, 128 bits each, for functions that do not add: r_0 and r_1. They
-    /// are independent of the payload's pads.
+    /// Both outputs of the random OTs of `rows`, 128 bits each, for functions that do not add: r_0
+    /// and r_1. They are independent of the payload's pads.
     ///
     /// # Errors
     /// [`Misuse::RowRange`] beyond the run's rows.

@@ -1,13 +1,13 @@
 //! Transposition of 128 × 128 bits, as words: no unsafe code, no secret-dependent branch or index.
 
-/// A row of 128 bits as two halves, low one first: shifts stay inside 64 bits, which the compiler turns into
-/// vector instructions, as it does not with 128-bit shifts.
+/// A row of 128 bits as two halves, low one first: shifts stay inside 64 bits, which the compiler
+/// turns into vector instructions, as it does not with 128-bit shifts.
 type Row = [u64; 2];
 
 /// Bit c of row r becomes bit r of row c.
 ///
-/// Eklundh's recursion (Warren, Hacker's Delight, section 7-3): swap the off-diagonal quarters, then do the same
-/// in each quarter; seven passes.
+/// Eklundh's recursion (Warren, Hacker's Delight, section 7-3): swap the off-diagonal quarters,
+/// then do the same in each quarter; seven passes.
 pub(super) fn transpose(rows: &mut [Row; 128]) {
     // Quarters of 64 × 64: whole halves change places.
     let (low, high) = rows.split_at_mut(64);
@@ -22,7 +22,8 @@ pub(super) fn transpose(rows: &mut [Row; 128]) {
     pass::<1>(rows, 0x5555_5555_5555_5555);
 }
 
-/// Swaps the blocks of `SIZE` × `SIZE` beside the diagonal. `mask` has the low `SIZE` of every 2·`SIZE` bits.
+/// Swaps the blocks of `SIZE` × `SIZE` beside the diagonal. `mask` has the low `SIZE` of every
+/// 2·`SIZE` bits.
 #[inline(always)]
 fn pass<const SIZE: usize>(rows: &mut [Row; 128], mask: u64) {
     for pair in rows.chunks_exact_mut(2 * SIZE) {

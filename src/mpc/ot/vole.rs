@@ -1,14 +1,16 @@
-//! From leaves to rows: the small-field VOLE of SoftSpokenOT (section 3, figure 7) with the repetition code, in the shape
-//! that the OT extension needs.
+//! From leaves to rows: the small-field VOLE of SoftSpokenOT (section 3, figure 7) with the
+//! repetition code, in the shape that the OT extension needs.
 //!
-//! Every leaf seed s_x is expanded to one bit per OT, r_x, by AES in counter mode (counter: index of the block of
-//! 128 OTs). Tree j gives
-//! - the Receiver, who has all leaves, u_j = ⊕_x r_x and, for each bit b of x, v_(jk+b) = ⊕_(x with bit b) r_x;
-//! - the Sender, who lacks x = Δ_j, w_(jk+b) = ⊕_(x: bit b of x ⊕ Δ_j) r_x, where the missing leaf has coefficient 0.
+//! Every leaf seed s_x is expanded to one bit per OT, r_x, by AES in counter mode (counter: index
+//! of the block of 128 OTs). Tree j gives
+//! - the Receiver, who has all leaves, u_j = ⊕_x r_x and, for each bit b of x, v_(jk+b) = ⊕_(x with
+//!   bit b) r_x;
+//! - the Sender, who lacks x = Δ_j, w_(jk+b) = ⊕_(x: bit b of x ⊕ Δ_j) r_x, where the missing leaf
+//!   has coefficient 0.
 //!
-//! As bit b of x ⊕ Δ_j is bit b of x, flipped where Δ has a bit, w = v ⊕ Δ_(jk+b)·u_j. The Receiver sends c_j = u_j ⊕ u,
-//! u its choices (that is the code: all trees are corrected to the same u), the Sender adds Δ_(jk+b)·c_j, and row i
-//! of the transposed matrices fulfils q_i = t_i ⊕ u_i·Δ.
+//! As bit b of x ⊕ Δ_j is bit b of x, flipped where Δ has a bit, w = v ⊕ Δ_(jk+b)·u_j. The Receiver
+//! sends c_j = u_j ⊕ u, u its choices (that is the code: all trees are corrected to the same u),
+//! the Sender adds Δ_(jk+b)·c_j, and row i of the transposed matrices fulfils q_i = t_i ⊕ u_i·Δ.
 
 use aes::{
     Aes128Enc,
@@ -22,12 +24,15 @@ use super::{
     transpose::transpose,
 };
 
-/// Blocks that are expanded at a time: the batch of the widest AES unit (64 blocks with VAES on 512 bits).
+/// Blocks that are expanded at a time: the batch of the widest AES unit (64 blocks with VAES on 512
+/// bits).
 pub(super) const PIECE_BLOCKS: usize = 64;
+/// Pieces that one task takes, at least: its buffers are made and zeroized once.
+const TASK_PIECES: usize = 2;
 /// Leaves folded in registers at a time.
 const GROUP_LEAVES: usize = 16;
-/// Lanes of a column: not a power of two, so that the 128 lanes of one block do not fall into a few sets of the
-/// cache.
+/// Lanes of a column: not a power of two, so that the 128 lanes of one block do not fall into a few
+/// sets of the cache.
 const COLUMN_STRIDE: usize = PIECE_BLOCKS + 4;
 
 /// 128 bits of one column, as halves, low one first.
@@ -86,8 +91,8 @@ impl Leaves {
         Self { field_bits, first: 1, ciphers: schedule(seeds) }
     }
 
-    /// The Receiver's step. `choices` has a block's bits per block from `first_block` on; `rows` takes 128 rows t_i
-    /// per block, `corrections` the blocks' rows of the message.
+    /// The Receiver's step. `choices` has a block's bits per block from `first_block` on; `rows`
+    /// takes 128 rows t_i per block, `corrections` the blocks' rows of the message.
     pub(super) fn correct(&self, first_block: usize, choices: &[u128], rows: &mut [u128], corrections: &mut [u8]) {
         let width = self.field_bits.correction_bytes();
         (
@@ -97,13 +102,12 @@ impl Leaves {
         )
             .into_par_iter()
             .enumerate()
+            .with_min_len(TASK_PIECES)
             .for_each_init(Scratch::new, |scratch, (piece, (choices, rows, corrections))| {
                 let first_block = first_block + piece * PIECE_BLOCKS;
                 for tree in 0..self.field_bits.trees() {
                     self.expand(tree, first_block, scratch);
-                    for ((row, choice), sum) in
-                        corrections.chunks_exact_mut(width).zip(choices).zip(&scratch.sum[..])
-                    {
+                    for ((row, choice), sum) in corrections.chunks_exact_mut(width).zip(choices).zip(&scratch.sum[..]) {
                         let correction = join(*sum) ^ choice;
                         row[16 * tree..16 * tree + 16].copy_from_slice(&correction.to_le_bytes());
                     }
@@ -118,12 +122,10 @@ impl Leaves {
     pub(super) fn apply(&self, first_block: usize, delta: u128, corrections: &[u8], rows: &mut [u128]) {
         let width = self.field_bits.correction_bytes();
         let shift = self.field_bits.bits().trailing_zeros();
-        (
-            corrections.par_chunks(PIECE_BLOCKS * width),
-            rows.par_chunks_mut(PIECE_BLOCKS * BLOCK_ROWS),
-        )
+        (corrections.par_chunks(PIECE_BLOCKS * width), rows.par_chunks_mut(PIECE_BLOCKS * BLOCK_ROWS))
             .into_par_iter()
             .enumerate()
+            .with_min_len(TASK_PIECES)
             .for_each_init(Scratch::new, |scratch, (piece, (corrections, rows))| {
                 let first_block = first_block + piece * PIECE_BLOCKS;
                 for tree in 0..self.field_bits.trees() {
@@ -183,9 +185,9 @@ fn keystream(cipher: &Aes128Enc, first_block: usize, stream: &mut Stream) {
     cipher.encrypt_blocks(stream);
 }
 
-/// Adds a group of `LEAVES` = 2^`BITS` leaves: their sum to u, the sums by bit of the leaf's index to the digits. Bits
-/// above come from the group's index, which is public; group 0 begins the sums. 2·(`LEAVES` − 1) XORs rather than
-/// (`BITS`/2 + 1)·`LEAVES`.
+/// Adds a group of `LEAVES` = 2^`BITS` leaves: their sum to u, the sums by bit of the leaf's index
+/// to the digits. Bits above come from the group's index, which is public; group 0 begins the sums.
+/// 2·(`LEAVES` − 1) XORs rather than (`BITS`/2 + 1)·`LEAVES`.
 fn fold<const BITS: usize, const LEAVES: usize>(
     streams: &[Stream; GROUP_LEAVES],
     group: usize,

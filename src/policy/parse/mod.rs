@@ -35,7 +35,10 @@ const PARTY: &[Key] =
     &[Key { name: "name", example: "name = \"advertiser\"" }, Key { name: "state", example: "state = \"state/\"" }];
 const SERVER: &[Key] = &[Key { name: "listen", example: "listen = \"127.0.0.1:50052\"" }];
 const SERVER_LATER: &[LaterKey] = &[
-    LaterKey { name: "certificate", sentence: "remove it: there is no TLS yet, which is why servers listen on loopback only" },
+    LaterKey {
+        name: "certificate",
+        sentence: "remove it: there is no TLS yet, which is why servers listen on loopback only",
+    },
     LaterKey { name: "key", sentence: "remove it: there is no TLS yet, which is why servers listen on loopback only" },
     LaterKey { name: "clients", sentence: "remove it: there is no Flight SQL endpoint yet" },
 ];
@@ -86,11 +89,19 @@ pub(super) fn load(path: &Path) -> Result<Party, ConfigError> {
 pub(super) fn parse(text: &str, path: &Path) -> Result<Party, ConfigError> {
     let source = Source { file: path, text };
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(ConfigError::new(path, None, "it is larger than 1 MiB", "a policy is a short text: name the right file"));
+        return Err(ConfigError::new(
+            path,
+            None,
+            "it is larger than 1 MiB",
+            "a policy is a short text: name the right file",
+        ));
     }
     let document = DeTable::parse(text).map_err(|error| {
         let message = error.message().lines().collect::<Vec<_>>().join(", ");
-        source.error(&error.span().unwrap_or(0..0), format!("this is no TOML: {message}"), "see https://toml.io for how TOML is written")
+        let span = error.span().unwrap_or(0..0);
+        let place = text.get(span.clone()).filter(|place| !place.is_empty() && place.lines().count() == 1);
+        let place = place.map(|place| format!(" at `{}`", names::shown(place))).unwrap_or_default();
+        source.error(&span, format!("this is no TOML: {message}{place}"), "see https://toml.io for how TOML is written")
     })?;
     let top = Section::open(source, "the policy", document.get_ref(), 0..0, TOP, &[])?;
 
@@ -225,14 +236,18 @@ fn peers(top: &Section<'_, '_>, party: &str) -> Result<Vec<Peer>, ConfigError> {
         let name_value = section.required("name")?;
         let name = name_value.sql_name()?;
         if names::is_reserved(&name) {
-            return Err(name_value.error(format_args!("is '{name}', which SQL keeps for itself"), "choose another name"));
+            return Err(
+                name_value.error(format_args!("is '{name}', which SQL keeps for itself"), "choose another name")
+            );
         }
         if name == party {
             return Err(name_value.error(format_args!("is '{name}', this party's own name"), "a peer is another party"));
         }
         if let Some(other) = peers.iter().find(|peer| peer.name == name) {
-            return Err(name_value
-                .error(format_args!("is '{name}', as is that of line {}", other.line), "give each peer a name of its own"));
+            return Err(name_value.error(
+                format_args!("is '{name}', as is that of line {}", other.line),
+                "give each peer a name of its own",
+            ));
         }
         let address = peer_address(section.required("address")?)?;
         peers.push(Peer { name, address, line: section.line() });
@@ -267,9 +282,12 @@ fn peer_address(value: &Value<'_, '_>) -> Result<String, ConfigError> {
 fn ot(value: &Value<'_, '_>) -> Result<Ot, ConfigError> {
     let section = value.section("[ot]", OT, &[])?;
     let Some(width) = section.optional("width") else { return Ok(Ot::default()) };
-    match width.whole(1..=8)? {
+    match width.whole(0..=u64::MAX)? {
         k @ (1 | 2 | 4 | 8) => Ok(Ot { width: k as u8 }),
-        k => Err(width.error(format_args!("is {k}"), "it must be 1, 2, 4 or 8: a larger one sends less and computes more")),
+        k => {
+            Err(width
+                .error(format_args!("is {k}"), "it must be 1, 2, 4 or 8: a larger one sends less and computes more"))
+        }
     }
 }
 

@@ -127,7 +127,12 @@ impl<'s, 'd> Section<'s, 'd> {
 }
 
 /// The entries of a table in the order of the file.
-fn entries<'s, 'd>(source: Source<'s>, title: &str, table: &'d DeTable<'d>, keys: &'static [Key]) -> Vec<Value<'s, 'd>> {
+fn entries<'s, 'd>(
+    source: Source<'s>,
+    title: &str,
+    table: &'d DeTable<'d>,
+    keys: &'static [Key],
+) -> Vec<Value<'s, 'd>> {
     let mut entries: Vec<Value<'s, 'd>> = table
         .iter()
         .map(|(key, value)| {
@@ -172,10 +177,14 @@ impl<'s, 'd> Value<'s, 'd> {
         self.source.error(&self.key_span, format!("{} {what}", self.title), advice)
     }
 
-    fn another_type(&self, due: &str) -> ConfigError {
+    pub(super) fn another_type(&self, due: &str) -> ConfigError {
         let found = self.value.get_ref().type_str();
         let article = if found.starts_with(['a', 'i', 'o']) { "an" } else { "a" };
-        let advice = if self.example.is_empty() { format!("write {due}") } else { format!("write, for example: {}", self.example) };
+        let advice = if self.example.is_empty() {
+            format!("write {due}")
+        } else {
+            format!("write, for example: {}", self.example)
+        };
         self.error(format_args!("is {article} {found} where {due} is due"), advice)
     }
 
@@ -184,8 +193,11 @@ impl<'s, 'd> Value<'s, 'd> {
         match self.value.get_ref() {
             DeValue::String(text) if !text.trim().is_empty() => Ok(text),
             DeValue::String(_) => {
-                let advice =
-                    if self.example.is_empty() { "write a text".to_owned() } else { format!("write, for example: {}", self.example) };
+                let advice = if self.example.is_empty() {
+                    "write a text".to_owned()
+                } else {
+                    format!("write, for example: {}", self.example)
+                };
                 Err(self.error("is empty", advice))
             }
             _ => Err(self.another_type("a string")),
@@ -236,6 +248,10 @@ impl<'s, 'd> Value<'s, 'd> {
 
     pub(super) fn is_text(&self) -> bool {
         self.value.get_ref().is_str()
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        self.value.get_ref().is_table()
     }
 
     /// An exact decimal number: an integer, a float as it is spelt, or a quoted decimal.

@@ -45,10 +45,16 @@ const SHARE: &[Key] = &[
     },
 ];
 const SHARE_LATER: &[LaterKey] = &[
-    LaterKey { name: "group_by", sentence: "remove it: groups are not answered yet, so a list of labels would allow nothing" },
+    LaterKey {
+        name: "group_by",
+        sentence: "remove it: groups are not answered yet, so a list of labels would allow nothing",
+    },
     LaterKey { name: "max_labels", sentence: "remove it: groups are not answered yet" },
     LaterKey { name: "max_parts", sentence: "remove it: groups are not answered yet" },
-    LaterKey { name: "approval", sentence: "remove it: queries cannot be held for approval yet, they would be answered at once" },
+    LaterKey {
+        name: "approval",
+        sentence: "remove it: queries cannot be held for approval yet, they would be answered at once",
+    },
 ];
 const IDENTIFIER: &[Key] = &[
     Key { name: "columns", example: "columns = [\"surname\", \"born\"]" },
@@ -84,9 +90,10 @@ const ASK_BUDGET: &[Key] = &[
     Key { name: "sizes", example: "sizes = { epsilon = 2.0 }" },
     Key { name: "period", example: "period = \"forever\"" },
 ];
-const ASK_BUDGET_LATER: &[LaterKey] = &[
-    LaterKey { name: "outputs", sentence: "remove it: results come to the asking party, the other one's budget is charged for them" },
-];
+const ASK_BUDGET_LATER: &[LaterKey] = &[LaterKey {
+    name: "outputs",
+    sentence: "remove it: results come to the asking party, the other one's budget is charged for them",
+}];
 const SIZES: &[Key] = &[
     Key { name: "epsilon", example: "epsilon = 2.0" },
     Key { name: "delta", example: "delta = 1e-7" },
@@ -163,7 +170,8 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
         None => Vec::new(),
     };
     if let Some(value) = filter_value.filter(|_| filter_on.len() > SHARED_MAX) {
-        return Err(value.error(format_args!("names {} columns", filter_on.len()), format!("at most {SHARED_MAX} are possible")));
+        return Err(value
+            .error(format_args!("names {} columns", filter_on.len()), format!("at most {SHARED_MAX} are possible")));
     }
     let minimum_matched =
         section.optional("minimum_matched").map_or(Ok(MINIMUM_MATCHED), |value| value.whole(0..=1_000_000_000_000))?;
@@ -250,16 +258,23 @@ fn identifiers(value: &Value<'_, '_>) -> Result<Vec<Identifier>, ConfigError> {
         let entry = entry.example(example);
         let name = entry.name().to_owned();
         if !names::is_column(&name) {
-            return Err(entry.key_error("is no identifier's name", "a name has 1 to 256 bytes and no control characters"));
+            return Err(
+                entry.key_error("is no identifier's name", "a name has 1 to 256 bytes and no control characters")
+            );
         }
         let (columns, normaliser) = if entry.is_text() {
             (vec![name.clone()], normaliser(&entry)?)
+        } else if !entry.is_table() {
+            return Err(entry.another_type("a normaliser's name or a table"));
         } else {
             let section = entry.section(entry.title(), IDENTIFIER, &[])?;
             let columns = section.required("columns")?;
             let named = columns.distinct(false, Value::column_name)?;
             if named.len() > COMPOSITE_MAX {
-                return Err(columns.error(format_args!("names {} columns", named.len()), format!("at most {COMPOSITE_MAX} are possible")));
+                return Err(columns.error(
+                    format_args!("names {} columns", named.len()),
+                    format!("at most {COMPOSITE_MAX} are possible"),
+                ));
             }
             (named.into_iter().map(|(column, _)| column).collect(), normaliser(section.required("as")?)?)
         };
@@ -303,13 +318,16 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
         let entry = entry.example("amount = { min = 0, max = 500, max_rows = 20 }");
         let column = entry.name().to_owned();
         if !names::is_column(&column) {
-            return Err(entry.key_error("is no column's name", "a column's name has 1 to 256 bytes and no control characters"));
+            return Err(
+                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes and no control characters")
+            );
         }
         let section = entry.section(entry.title(), AGGREGATE, &[])?;
         let clip = clip(&section)?;
         let decimals = section.optional("decimals").map(|value| value.whole(0..=DECIMALS_MAX)).transpose()?;
         if let (None, Some(value)) = (clip, section.optional("decimals")) {
-            return Err(value.error("has no bounds beside it", "give min and max too, or leave it out: a count has no decimals"));
+            return Err(value
+                .error("has no bounds beside it", "give min and max too, or leave it out: a count has no decimals"));
         }
         let max_rows = section.required("max_rows")?.whole(1..=MAX_ROWS_MAX)?;
         let decimals = decimals.map(|decimals| decimals as u8);
@@ -326,7 +344,9 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
         rules.push(AggregateRule { column, clip, max_rows, decimals, line: entry.line() });
     }
     if rules.len() > SHARED_MAX {
-        return Err(value.error(format_args!("names {} columns", rules.len()), format!("at most {SHARED_MAX} are possible")));
+        return Err(
+            value.error(format_args!("names {} columns", rules.len()), format!("at most {SHARED_MAX} are possible"))
+        );
     }
     Ok(rules)
 }
@@ -340,7 +360,8 @@ fn clip(section: &Section<'_, '_>) -> Result<Option<Clip>, ConfigError> {
         (Some(min), Some(max)) => {
             let clip = Clip { min: min.decimal()?, max: max.decimal()? };
             if clip.min > clip.max {
-                return Err(min.error(format_args!("is {}, above max = {}", clip.min, clip.max), "write the smaller one as min"));
+                return Err(min
+                    .error(format_args!("is {}, above max = {}", clip.min, clip.max), "write the smaller one as min"));
             }
             Some(clip)
         }
@@ -352,7 +373,8 @@ fn requester_values(value: &Value<'_, '_>) -> Result<Option<RequesterValues>, Co
     if value.is_boolean() {
         return match value.boolean()? {
             false => Ok(None),
-            true => Err(value.error("is true", "write the bounds of one person's total: requester_values = { min = 0, max = 100 }")),
+            true => Err(value
+                .error("is true", "write the bounds of one person's total: requester_values = { min = 0, max = 100 }")),
         };
     }
     let section = value.section("requester_values", REQUESTER_VALUES, &[])?;
@@ -378,7 +400,10 @@ fn budget(section: &Section<'_, '_>, population: String) -> Result<BudgetTerms, 
         && period.text()? != "forever"
     {
         return Err(period.error(
-            format_args!("is '{}', and budgets that renew are not supported by this version", names::shown(period.text()?)),
+            format_args!(
+                "is '{}', and budgets that renew are not supported by this version",
+                names::shown(period.text()?)
+            ),
             "write \"forever\" or leave it out",
         ));
     }
@@ -393,7 +418,9 @@ fn sizes(value: &Value<'_, '_>) -> Result<Sizes, ConfigError> {
             return Err(exact.error("is false, which says nothing", "write sizes = { epsilon = 2.0 }"));
         }
         if epsilon.is_some() || delta.is_some() {
-            return Err(exact.error("stands beside epsilon or delta", "write either { exact = true } or { epsilon = 2.0 }"));
+            return Err(
+                exact.error("stands beside epsilon or delta", "write either { exact = true } or { epsilon = 2.0 }")
+            );
         }
         return Ok(Sizes::Exact);
     }

@@ -1,0 +1,172 @@
+use std::sync::Arc;
+
+use crate::dp::{self, Budget, Charge};
+use crate::policy::{Account, Budgets, Party, testing};
+use crate::psi::Error;
+
+fn party(queries: u64, sizes: &str) -> Party {
+    let share = |table: &str, with: &str| {
+        format!(
+            "[[share]]\ntable = \"{table}\"\nwith = [{with}]\nidentifiers = {{ a = \"exact/1\", b = \"exact/1\" }}\n\
+             [share.budget]\npopulation = \"people\"\nqueries = {queries}\nsizes = {sizes}\noutputs = {{ noise = \"none\" }}\n"
+        )
+    };
+    let ask =
+        "[[ask]]\nof = [\"publisher\"]\npopulation = \"people\"\n[ask.budget]\nqueries = 7\nsizes = { epsilon = 1 }\n";
+    let text = testing::PARTIES.to_owned()
+        + &share("purchases", "\"publisher\", \"bank\"")
+        + &share("salaries", "\"publisher\"")
+        + ask;
+    Party::parse(&text, "party.toml").unwrap()
+}
+
+fn books(queries: u64, sizes: &str) -> Budgets {
+    Budgets::new(&party(queries, sizes))
+}
+
+fn publisher() -> Account {
+    Account::answering("publisher", "people")
+}
+
+#[test]
+fn there_is_one_account_for_each_peer_population_and_direction() {
+    let accounts: Vec<_> =
+        books(3, "{ epsilon = 2.0 }").balances().into_iter().map(|balance| balance.account).collect();
+    assert_eq!(accounts, [Account::answering("bank", "people"), publisher(), Account::asking("publisher", "people")]);
+    let refusal = books(3, "{ epsilon = 2.0 }").open(&Account::asking("bank", "people"), 10).unwrap_err();
+    assert_eq!(
+        refusal,
+        Error::Refused("no budget covers peer 'bank' and population 'people': add one to the policy".to_owned())
+    );
+}
+
+#[test]
+fn planned_queries_all_pass_and_the_next_is_refused() {
+    let books = books(3, "{ epsilon = 2.0 }");
+    let account = books.open(&publisher(), 1000).unwrap();
+    let tau = account.dummies().unwrap();
+    assert_eq!(tau, dp::dummies(6, 2.0, 1e-4).unwrap());
+    for _ in 0..3 {
+        let _ = account.charge(tau, 2).unwrap().spend();
+    }
+    let text = "the budget for peer 'publisher' and population 'people' is used up, 3 of 3 queries, and it does not renew: \
+                its owner would have to allow more in party.toml";
+    assert_eq!(account.charge(tau, 2).unwrap_err(), Error::Refused(text.to_owned()));
+    let balance = account.balance().unwrap();
+    assert_eq!((balance.open, balance.spent, balance.columns, balance.delta_max), (0, 3, 6, Some(1e-4)));
+    assert!(balance.delta.unwrap() <= 1e-4);
+    // The other peer has an account of its own.
+    assert!(books.open(&Account::answering("bank", "people"), 1000).unwrap().charge(tau, 2).is_ok());
+}
+
+#[test]
+fn queries_of_more_columns_than_planned_end_the_account_early_by_what_was_composed() {
+    let account = books(4, "{ epsilon = 2.0 }").open(&publisher(), 1000).unwrap();
+    let tau = account.dummies().unwrap();
+    // 8 sizes are planned for.
+    let _ = account.charge(tau, 6).unwrap().spend();
+    let text = account.charge(tau, 6).unwrap_err().to_string();
+    assert!(text.starts_with("the budget for peer 'publisher' and population 'people' cannot pay for this query: it would bring delta to "), "{text}");
+    assert!(text.contains(", above 1.00e-4, and it does not renew"), "{text}");
+    assert!(account.charge(tau, 2).is_ok());
+    let none = account.charge(0, 1).unwrap_err();
+    assert!(matches!(none, Error::Refused(_)), "sizes without dummies are no private sizes: {none}");
+}
+
+#[test]
+fn more_dummies_than_planned_cost_less() {
+    let account = books(4, "{ epsilon = 2.0 }").open(&publisher(), 1000).unwrap();
+    let tau = account.dummies().unwrap();
+    for factor in [4, 5, 6, 7] {
+        let _ = account.charge(factor * tau, 5).unwrap().spend();
+    }
+    let balance = account.balance().unwrap();
+    assert_eq!((balance.spent, balance.columns), (4, 20));
+    assert!(balance.delta.unwrap() <= 1e-4);
+}
+
+#[test]
+fn a_refund_leaves_no_trace_and_a_dropped_reservation_is_spent() {
+    let books = books(2, "{ epsilon = 2.0 }");
+    let account = books.open(&publisher(), 1000).unwrap();
+    let before = account.balance().unwrap();
+    let reservation = account.charge(account.dummies().unwrap(), 2).unwrap();
+    assert_eq!(account.balance().unwrap().open, 1);
+    reservation.refund();
+    assert_eq!(account.balance().unwrap(), before);
+    drop(account.charge(account.dummies().unwrap(), 2).unwrap());
+    let balance = account.balance().unwrap();
+    assert_eq!((balance.open, balance.spent), (0, 1));
+}
+
+#[test]
+fn the_default_delta_is_fixed_by_the_first_query() {
+    let books = books(3, "{ epsilon = 2.0 }");
+    let first = books.open(&publisher(), 1000).unwrap();
+    let second = books.open(&publisher(), 1_000_000).unwrap();
+    let tau = first.dummies().unwrap();
+    assert!(second.dummies().unwrap() > tau, "nothing is fixed by looking");
+    let held = first.charge(tau, 2).unwrap();
+    assert_eq!(second.dummies().unwrap(), tau);
+    held.refund();
+    assert!(second.dummies().unwrap() > tau, "a refunded query is none");
+}
+
+#[test]
+fn exact_sizes_are_limited_by_the_number_of_queries_alone() {
+    let account = books(2, "{ exact = true }").open(&publisher(), 1000).unwrap();
+    assert_eq!(account.dummies(), Ok(0));
+    let _ = account.charge(0, 8).unwrap().spend();
+    let _ = account.charge(0, 8).unwrap().spend();
+    assert!(account.charge(0, 1).is_err());
+}
+
+#[test]
+fn a_charge_for_another_account_is_refused() {
+    let account = books(2, "{ exact = true }").open(&publisher(), 1000).unwrap();
+    let charge = Charge { peer: "bank".to_owned(), population: "people".to_owned(), tau: 0, columns: 1 };
+    assert!(matches!(account.reserve(charge), Err(dp::BudgetRefusal::UnknownAccount { .. })));
+}
+
+#[test]
+fn concurrent_queries_cannot_overspend() {
+    let books = books(40, "{ epsilon = 2.0 }");
+    let tau = books.open(&publisher(), 1000).unwrap().dummies().unwrap();
+    let granted: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|thread| {
+                let books = books.clone();
+                scope.spawn(move || {
+                    let account = books.open(&publisher(), 1000).unwrap();
+                    let mut spent = 0;
+                    for turn in 0..20 {
+                        match account.charge(tau, 2) {
+                            Ok(reservation) if (thread + turn) % 5 == 0 => reservation.refund(),
+                            Ok(reservation) => {
+                                let _ = reservation.spend();
+                                spent += 1;
+                            }
+                            Err(_) => {}
+                        }
+                    }
+                    spent
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let balance = books.open(&publisher(), 1000).unwrap().balance().unwrap();
+    assert_eq!(balance.spent as usize, granted);
+    assert_eq!((balance.open, balance.spent, balance.columns), (0, 40, 80));
+    assert!(balance.delta.unwrap() <= balance.delta_max.unwrap());
+}
+
+#[test]
+fn clones_are_the_same_books_behind_any_thread() {
+    let books = books(1, "{ exact = true }");
+    let budget: Arc<dyn Budget> = Arc::new(books.clone().open(&publisher(), 1).unwrap());
+    let charge = Charge { peer: "publisher".to_owned(), population: "people".to_owned(), tau: 0, columns: 1 };
+    let held = budget.reserve(charge.clone()).unwrap();
+    assert!(books.open(&publisher(), 1).unwrap().reserve(charge).is_err());
+    let _ = held.spend();
+}

@@ -12,12 +12,14 @@ use std::sync::{Arc, LazyLock};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
 use datafusion::config::Dialect;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::{SessionConfig, SessionState};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable};
@@ -44,17 +46,17 @@ impl Moment {
 
     /// Folds what needs no column, `now()` included.
     pub(super) fn fold(&self, expr: Expr, schema: &DFSchema) -> Result<Expr, String> {
-        fold(expr, schema, self.0.clone())
+        fold(expr, schema, &self.0)
     }
 }
 
 /// Parses, and nothing else: DataFusion's own functions and fixed settings, so that neither side's
-/// session options change what a text means. Digits with a point are decimals, so that none is rounded.
+/// session options change what a text means.
 static PARSER: LazyLock<SessionState> = LazyLock::new(|| {
     let mut config = SessionConfig::new();
     let options = config.options_mut();
     options.sql_parser.dialect = Dialect::Generic;
-    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.parse_float_as_decimal = false;
     options.sql_parser.enable_ident_normalization = true;
     SessionStateBuilder::new()
         .with_config(config)
@@ -89,9 +91,15 @@ fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, Stri
     })?;
     let scope = Scope { columns, filter_on, schema: &schema };
     walk(&expr, &scope)?;
+    // Types first, since coercion adds casts, which have to be looked at before folding may hide them.
     let without_moment = SimplifyContext::builder().with_config_options(Arc::new(ConfigOptions::default())).build();
-    let simplified = fold(expr, &schema, without_moment)?;
+    let coerced = coerce(expr, &schema, &without_moment)?;
+    walk(&coerced, &scope)?;
+    let simplified = fold(coerced, &schema, &without_moment)?;
     walk(&simplified, &scope)?;
+    if simplified.column_refs().is_empty() {
+        return Err("it is the same for every row".to_owned());
+    }
     check_types(&simplified, columns, &schema)?;
     Ok(simplified)
 }
@@ -120,7 +128,8 @@ pub(super) fn render_filter(
             _ => {}
         }
         walk(&simplified, &scope)?;
-        let text = Unparser::default().expr_to_sql(&simplified).map_err(|error| readable(&error))?.to_string();
+        let spelled = spell_numbers(simplified.clone()).map_err(|error| readable(&error))?;
+        let text = Unparser::default().expr_to_sql(&spelled).map_err(|error| readable(&error))?.to_string();
         // The owner reads the text and not our tree: what it will read has to mean the same.
         let read_back = read(&text, columns, filter_on).map_err(|reason| format!("{reason} (written as: {text})"))?;
         if canonical(read_back) != canonical(simplified) {
@@ -140,7 +149,6 @@ pub(super) fn render_filter(
 /// The same expression without the differences that carry no meaning: which of Arrow's text types a
 /// literal has.
 fn canonical(expr: Expr) -> Expr {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
     let text = |node| {
         Ok(match node {
             Expr::Literal(ScalarValue::Utf8View(text) | ScalarValue::LargeUtf8(text), _) => {
@@ -152,6 +160,26 @@ fn canonical(expr: Expr) -> Expr {
     };
     // The closure never fails, and a tree that it cannot walk is compared as it is.
     expr.clone().transform_up(text).map_or(expr, |transformed| transformed.data)
+}
+
+/// Numbers whose digits alone would be read as another type or value, as casts of their text: decimals, and
+/// floats that are small, large, of 32 bits or not finite.
+fn spell_numbers(expr: Expr) -> Result<Expr, DataFusionError> {
+    let plain = |value: &ScalarValue| match value {
+        ScalarValue::Float64(Some(number)) => number.abs() <= 1e15 && (number.abs() >= 1e-6 || *number == 0.0),
+        other => !other.data_type().is_floating() && !other.data_type().is_decimal(),
+    };
+    let spelled = expr.transform_up(|node| {
+        Ok(match node {
+            Expr::Literal(value, metadata) if value.is_null() || plain(&value) => Transformed::no(Expr::Literal(value, metadata)),
+            Expr::Literal(value, _) => {
+                let text = Expr::Literal(ScalarValue::Utf8(Some(value.to_string())), None);
+                Transformed::yes(Expr::Cast(Cast::new(Box::new(text), value.data_type())))
+            }
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(spelled.data)
 }
 
 fn check_columns(term: &Expr, filter_on: &[String]) -> Result<(), String> {
@@ -168,13 +196,26 @@ fn filter_schema(columns: &Schema, filter_on: &[String]) -> Result<DFSchema, Str
     DFSchema::from_unqualified_fields(fields.collect(), Default::default()).map_err(|error| readable(&error))
 }
 
-/// Coerces, makes casts total where that is possible, and folds what needs no column.
-fn fold(expr: Expr, schema: &DFSchema, context: SimplifyContext) -> Result<Expr, String> {
-    let schema = Arc::new(schema.clone());
-    let simplifier = ExprSimplifier::new(context.with_schema(Arc::clone(&schema)));
-    let coerced = simplifier.coerce(expr, &schema).map_err(|error| readable(&error))?;
-    let softened = soften(coerced, &schema).map_err(|error| readable(&error))?;
-    simplifier.simplify(softened).map_err(|error| readable(&error))
+/// Gives both sides of each operation one type, by casts that are total where they can be.
+fn coerce(expr: Expr, schema: &DFSchema, context: &SimplifyContext) -> Result<Expr, String> {
+    let coerced = simplifier(schema, context).coerce(expr, schema);
+    coerced.and_then(|coerced| soften(coerced, schema)).map_err(|error| readable(&error))
+}
+
+/// Coerces, and folds what needs no column.
+fn fold(expr: Expr, schema: &DFSchema, context: &SimplifyContext) -> Result<Expr, String> {
+    let coerced = coerce(expr, schema, context)?;
+    simplifier(schema, context).simplify(coerced).map_err(|error| readable(&error))
+}
+
+fn simplifier(schema: &DFSchema, context: &SimplifyContext) -> ExprSimplifier {
+    ExprSimplifier::new(
+        SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(Arc::clone(context.config_options()))
+            .with_query_execution_start_time(context.query_execution_start_time())
+            .build(),
+    )
 }
 
 /// A boolean, and one that evaluates on no rows: whatever depends on types alone fails here.

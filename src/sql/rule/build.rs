@@ -67,9 +67,6 @@ pub(super) fn private_query(aggregate: &Aggregate, first: PrivateAggregateKind, 
     let asked = asked(aggregate, &tree, remote, &columns, float_decimals)?;
     let conditions = Conditions::sort(&tree, remote, moment)?;
     let terms = match_terms(&tree, remote, conditions.mixed)?;
-    if terms.iter().any(|term| term.parts.is_empty()) {
-        return refused(format!("a join without a condition matches nobody; {}", identifiers(remote)));
-    }
     let shared = &remote.shared.terms;
     let filter = render_filter(conditions.remote, &remote.shared.schema, &shared.filter_on, moment)
         .or_else(|reason| refused(format!("the condition on {} cannot be asked of {}: {reason}", remote.full_name(), remote.peer)))?;

@@ -10,10 +10,12 @@ use datafusion::common::{Column, DFSchema, NullEquality, Result, TableReference}
 use datafusion::datasource::{TableProvider, source_as_provider};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Subquery, TableScan, binary_expr};
+use datafusion::logical_expr::{Expr, ExprSchemable, JoinType, LogicalPlan, Operator, Subquery, TableScan, binary_expr};
+use datafusion::sql::unparser::Unparser;
 
 use super::super::catalog::{PeerTable, SharedTable};
 use super::refused;
+use super::terms::keeps_identifier;
 
 /// A table reference that no SQL can name stands for each leaf; a column's name is its position there.
 const LEAF: &str = "\u{1}leaf ";
@@ -150,7 +152,7 @@ impl JoinTree {
                 for (l, r) in &join.on {
                     let l = substitute(l, join.left.schema(), &columns)?;
                     let r = substitute(r, join.right.schema(), &right)?;
-                    self.conditions.push(binary_expr(l, datafusion::logical_expr::Operator::Eq, r));
+                    self.conditions.push(binary_expr(l, Operator::Eq, r));
                 }
                 columns.extend(right);
                 if let Some(filter) = &join.filter {
@@ -239,9 +241,22 @@ impl JoinTree {
         DFSchema::new_with_metadata(fields, HashMap::new())
     }
 
-    /// The expression in the analyst's words.
+    /// The expression in the analyst's words: SQL, without the casts that coercion added.
     pub(super) fn show(&self, expr: &Expr) -> String {
-        let named = replace_columns(expr.clone(), &|column| {
+        let types = self.schema();
+        let bare = expr.clone().transform_up(|node| match (node, &types) {
+            (Expr::Cast(cast), Ok(types)) => {
+                let from = cast.expr.get_type(types)?;
+                Ok(if keeps_identifier(&from, cast.field.data_type()) {
+                    Transformed::yes(*cast.expr)
+                } else {
+                    Transformed::no(Expr::Cast(cast))
+                })
+            }
+            (node, _) => Ok(Transformed::no(node)),
+        });
+        let bare = bare.map_or_else(|_| expr.clone(), |bare| bare.data);
+        let named = replace_columns(bare, &|column| {
             let (leaf, position) = position_of(column)?;
             Some(match self.leaves.get(leaf)? {
                 Leaf::Local(plan) => Expr::Column(Column::from(plan.schema().qualified_field(position))),
@@ -250,7 +265,11 @@ impl JoinTree {
                 }
             })
         });
-        named.map_or_else(|_| "an expression".to_owned(), |named| named.to_string())
+        let Ok(named) = named else { return "an expression".to_owned() };
+        match Unparser::default().with_pretty(true).expr_to_sql(&named) {
+            Ok(sql) => sql.to_string(),
+            Err(_) => named.to_string(),
+        }
     }
 }
 

@@ -43,11 +43,7 @@ fn refuse_scan(plan: &LogicalPlan, above: &Attempt) -> Result<()> {
     let LogicalPlan::TableScan(scan) = plan else { return Ok(()) };
     let Some(provider) = peer_table(scan) else { return Ok(()) };
     let Some(table) = as_peer_table(provider.as_ref()) else { return Ok(()) };
-    let sentence = no_rows(table.peer(), &table.shared().terms.table, &above.verb);
-    match &above.hint {
-        None => refused(sentence),
-        Some(hint) => refused(format!("{sentence}. {hint}")),
-    }
+    refused(no_rows(table.peer(), &table.shared().terms.table, &above.verb, above.hint.as_deref()))
 }
 
 /// Statements that would write to a peer's table.
@@ -56,7 +52,7 @@ fn refuse_target(plan: &LogicalPlan) -> Result<()> {
         && let Ok(provider) = source_as_provider(&statement.target)
         && let Some(table) = as_peer_table(provider.as_ref())
     {
-        return refused(no_rows(table.peer(), &table.shared().terms.table, &format!("cannot {} into", statement.op)));
+        return refused(no_rows(table.peer(), &table.shared().terms.table, "cannot write to", None));
     }
     Ok(())
 }
@@ -91,7 +87,7 @@ fn visit_expr(expr: &Expr) -> Result<TreeNodeRecursion> {
 fn semi_join(what: &str) -> Attempt {
     Attempt::new(
         format!("no {what}"),
-        "How many of your rows' persons are there says an inner JOIN with PRIVATE_INTERSECT_COUNT(*); which ones they are is never told",
+        "An inner JOIN with PRIVATE_INTERSECT_COUNT(*) says how many persons are in both; which ones is never told",
     )
 }
 
@@ -102,23 +98,24 @@ pub(super) fn needs_a_peer(kind: PrivateAggregateKind) -> String {
     )
 }
 
-/// Why an outer, semi or anti join with a peer's table is refused, and what to ask instead.
-pub(super) fn outer_join(kind: JoinType) -> String {
-    let sentence = match kind {
-        JoinType::Left | JoinType::Right | JoinType::Full => {
-            "an outer join with a peer's table is refused: it would show which rows have no match. Use an inner JOIN; the number \
-             without a match is your own COUNT of persons less PRIVATE_INTERSECT_COUNT(*)"
-        }
+/// What a join that is not an inner one is called, and what to ask instead.
+fn other_join(kind: JoinType) -> (&'static str, &'static str) {
+    let unmatched = "It would show which rows have no match. Use an inner JOIN; the number without a match is your own count of \
+                     persons less PRIVATE_INTERSECT_COUNT(*)";
+    match kind {
+        JoinType::Left | JoinType::Right | JoinType::Full => ("outer", unmatched),
+        JoinType::LeftAnti | JoinType::RightAnti => ("anti", unmatched),
         JoinType::LeftSemi | JoinType::RightSemi => {
-            "a semi join with a peer's table is refused: it would show which rows match. Use an inner JOIN and a private aggregate"
+            ("semi", "It would show which rows match. Use an inner JOIN and a private aggregate")
         }
-        JoinType::LeftAnti | JoinType::RightAnti => {
-            "an anti join with a peer's table is refused: it would show which rows have no match. Use an inner JOIN; the number \
-             without a match is your own COUNT of persons less PRIVATE_INTERSECT_COUNT(*)"
-        }
-        _ => "only an inner join with a peer's table can be private",
-    };
-    sentence.to_owned()
+        _ => ("such", "Only an inner join can be private"),
+    }
+}
+
+/// Why an outer, semi or anti join under a private aggregate is refused.
+pub(super) fn outer_join(kind: JoinType) -> String {
+    let (name, instead) = other_join(kind);
+    format!("no {name} join with a peer's table. {instead}")
 }
 
 /// Why a node between a private aggregate and the peer's table is refused.
@@ -140,7 +137,10 @@ pub(super) fn in_between(plan: &LogicalPlan) -> String {
 /// What a node makes of the tables below it; `None`: nothing new.
 fn attempt(plan: &LogicalPlan) -> Option<Attempt> {
     Some(match plan {
-        LogicalPlan::Join(join) if join.join_type != JoinType::Inner => Attempt::new("cannot join with", outer_join(join.join_type)),
+        LogicalPlan::Join(join) if join.join_type != JoinType::Inner => {
+            let (name, instead) = other_join(join.join_type);
+            Attempt::new(format!("no {name} join with"), instead)
+        }
         LogicalPlan::Aggregate(aggregate) => {
             let first = aggregate.aggr_expr.iter().find_map(|expr| match expr.clone().unalias() {
                 Expr::AggregateFunction(call) => Some(call.func.name().to_owned()),

@@ -9,7 +9,8 @@ use datafusion::logical_expr::{Expr, ExprSchemable, Operator};
 use super::super::predicate::{decimal, integer_digits, is_text, is_wider_integer};
 use super::flatten::{JoinTree, Remote, Side, position_of};
 use super::refused;
-use crate::psi::COLUMNS_MAX;
+use crate::psi::normalise::Normaliser;
+use crate::psi::{COLUMNS_MAX, IdentifierTerms};
 
 /// One term: an identifier of the share, and the local expression for each of its columns.
 #[derive(Debug, PartialEq)]
@@ -29,6 +30,9 @@ struct Equation {
 /// Reads the conditions that mention both sides, in their order.
 pub(super) fn match_terms(tree: &JoinTree, remote: &Remote, conditions: Vec<Expr>) -> Result<Vec<Term>> {
     let schema = tree.schema()?;
+    if conditions.is_empty() {
+        return refused(format!("nothing says which persons are the same: match by an identifier in ON or WHERE; {}", identifiers(remote)));
+    }
     let mut everywhere: Vec<Equation> = Vec::new();
     let mut alternatives: Option<Vec<Vec<Equation>>> = None;
     for condition in conditions {
@@ -53,7 +57,7 @@ pub(super) fn match_terms(tree: &JoinTree, remote: &Remote, conditions: Vec<Expr
     let mut terms = Vec::new();
     for mut equations in alternatives.unwrap_or_else(|| vec![Vec::new()]) {
         equations.extend(everywhere.iter().cloned());
-        let term = term(tree, remote, equations)?;
+        let term = term(tree, remote, &schema, equations)?;
         if terms.contains(&term) {
             return refused(format!("the same match by '{}' occurs twice; write it once", term.identifier));
         }
@@ -111,7 +115,8 @@ fn not_a_column(tree: &JoinTree, theirs: &Expr, shown: &str, schema: &DFSchema) 
         && let (Expr::Column(_), Ok(kind)) = (expr.as_ref(), expr.get_type(schema))
     {
         let column = tree.show(expr);
-        return format!("in '{shown}', {column} is of type {kind}; an identifier is compared as it is, so cast your side to {kind} instead");
+        let kind = if is_text(&kind) { "VARCHAR".to_owned() } else { kind.to_string() };
+        return format!("in '{shown}', {column} is of type {kind}: an identifier is compared as it is, so cast your side to {kind} instead");
     }
     format!(
         "in '{shown}', the peer's side is an expression: the peer matches by its identifier columns only, as it normalises them; \
@@ -119,7 +124,7 @@ fn not_a_column(tree: &JoinTree, theirs: &Expr, shown: &str, schema: &DFSchema) 
     )
 }
 
-fn term(tree: &JoinTree, remote: &Remote, equations: Vec<Equation>) -> Result<Term> {
+fn term(tree: &JoinTree, remote: &Remote, schema: &DFSchema, equations: Vec<Equation>) -> Result<Term> {
     let known = &remote.shared.terms.identifiers;
     for equation in &equations {
         if !known.iter().any(|identifier| identifier.columns.contains(&equation.column)) {
@@ -152,8 +157,25 @@ fn term(tree: &JoinTree, remote: &Remote, equations: Vec<Equation>) -> Result<Te
         return refused(format!("{what} of {}; {}", remote.full_name(), identifiers(remote)));
     };
     let parts = identifier.columns.iter().flat_map(|column| equations.iter().find(|one| one.column == *column));
-    let parts = parts.map(|one| one.local.clone()).collect();
+    let parts: Vec<Expr> = parts.map(|one| one.local.clone()).collect();
+    check_types(tree, remote, schema, identifier, &parts)?;
     Ok(Term { identifier: identifier.name.clone(), parts })
+}
+
+/// Whether the identifier's normaliser takes what this side brings: before any row is read.
+fn check_types(tree: &JoinTree, remote: &Remote, schema: &DFSchema, identifier: &IdentifierTerms, parts: &[Expr]) -> Result<()> {
+    let normaliser: Normaliser = match identifier.normaliser.parse() {
+        Ok(normaliser) => normaliser,
+        Err(error) => {
+            return refused(format!("{} normalises '{}' in a way that this version does not know: {error}", remote.peer, identifier.name));
+        }
+    };
+    for part in parts {
+        if let Err(error) = normaliser.check_type(&part.get_type(schema)?) {
+            return refused(format!("{} cannot be matched with identifier '{}': {error}", tree.show(part), identifier.name));
+        }
+    }
+    Ok(())
 }
 
 /// The sentence that says what can be matched by.
@@ -187,7 +209,7 @@ fn strip_casts(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     }
 }
 
-fn keeps_identifier(from: &DataType, to: &DataType) -> bool {
+pub(super) fn keeps_identifier(from: &DataType, to: &DataType) -> bool {
     let bytes = |kind: &DataType| {
         matches!(kind, DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_))
     };

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::stream::BoxStream;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 
-use crate::psi::{Error, Fault, PeerMisbehaved, Phase, SessionId};
+use crate::psi::{Error, PeerMisbehaved, Phase, SessionId};
 
 use super::super::channel::{Aborter, Lost};
 use super::super::source::PeerIdentity;
@@ -39,11 +40,18 @@ pub(super) struct Running {
 
 impl Running {
     /// Hands an exchange to the session; the requester may be one exchange ahead and no further.
-    pub(super) fn join(&self, joined: Joined) -> Result<(), Error> {
+    pub(super) async fn join(&self, joined: Joined) -> Result<(), Error> {
         let found = joined.phase.to_string();
-        self.joins.try_send(joined).map_err(|_| {
-            PeerMisbehaved::PhaseOrder { expected: "the end of the phases before".to_owned(), found }.into()
-        })
+        let order = |expected: &str| PeerMisbehaved::PhaseOrder { expected: expected.to_owned(), found }.into();
+        match self.joins.try_send(joined) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(order("the end of the phases before")),
+            // It is ending at this moment: with which reason?
+            Err(TrySendError::Closed(_)) => match self.end.subscribe().wait_for(Option::is_some).await.as_deref() {
+                Ok(Some(End::Failed(error))) => Err(error.clone()),
+                _ => Err(order("nothing, the session having finished,")),
+            },
+        }
     }
 
     /// Takes the control exchange; a session has one.
@@ -88,11 +96,7 @@ impl Drop for Place {
         let end = self.end.take().unwrap_or_else(|| End::Failed(Error::Internal("the session's task was given up".to_owned())));
         let mut sessions = self.registry.sessions();
         sessions.running.remove(&self.id);
-        let told = match &end {
-            End::Finished => None,
-            End::Failed(error) => Some((error.fault(), super::super::wire::sanitise(&error.to_string()))),
-        };
-        sessions.remember(self.id, self.running.peer.clone(), told, self.registry.remembered_max);
+        sessions.remember(self.id, self.running.peer.clone(), end.clone(), self.registry.remembered_max);
         let left = sessions.running.len();
         drop(sessions);
         self.running.end.send_replace(Some(end));
@@ -112,20 +116,20 @@ pub(super) struct Registry {
 #[derive(Default)]
 struct Sessions {
     running: HashMap<SessionId, Arc<Running>>,
-    ended: HashMap<SessionId, (PeerIdentity, Option<(Fault, String)>)>,
+    ended: HashMap<SessionId, (PeerIdentity, End)>,
     order: VecDeque<SessionId>,
     closing: bool,
 }
 
 impl Sessions {
-    fn remember(&mut self, id: SessionId, peer: PeerIdentity, told: Option<(Fault, String)>, at_most: usize) {
+    fn remember(&mut self, id: SessionId, peer: PeerIdentity, end: End, at_most: usize) {
         while self.order.len() >= at_most.max(1) {
             if let Some(oldest) = self.order.pop_front() {
                 self.ended.remove(&oldest);
             }
         }
         self.order.push_back(id);
-        self.ended.insert(id, (peer, told));
+        self.ended.insert(id, (peer, end));
     }
 }
 
@@ -179,10 +183,8 @@ impl Registry {
         match sessions.ended.get(&id).filter(|(owner, _)| owner == peer) {
             // Another peer's session is as unknown as none.
             None => order("hello, for a session unknown here,"),
-            Some((_, None)) => order("nothing, the session having finished,"),
-            Some((_, Some((fault, reason)))) => {
-                Err(Error::Reported { peer: self.own.clone(), fault: *fault, reason: reason.clone() })
-            }
+            Some((_, End::Finished)) => order("nothing, the session having finished,"),
+            Some((_, End::Failed(error))) => Err(error.clone()),
         }
     }
 
@@ -254,7 +256,7 @@ mod tests {
         place.end(End::Failed(Error::Refused("no".to_owned())));
         assert_eq!(registry.find(id(1), &peer("other"), "columns").err().unwrap(), unknown);
         let told = registry.find(id(1), &peer("publisher"), "columns").err().unwrap();
-        assert_eq!(told.fault(), Fault::Refused);
+        assert_eq!(told, Error::Refused("no".to_owned()));
     }
 
     #[test]

@@ -88,11 +88,11 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
         let first = exchange::first_frame(first);
         match step {
             Step::Control => self.control(&peer, id, &first, messages),
-            Step::Phase(phase) => self.phase(peer, id, phase, first, messages),
+            Step::Phase(phase) => self.phase(peer, id, phase, first, messages).await,
         }
     }
 
-    fn phase(
+    async fn phase(
         &self,
         peer: PeerIdentity,
         id: SessionId,
@@ -110,7 +110,7 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
             let responding = responding::respond(source, own, peer, id, self.limits.deadlines, place, joined);
             tokio::spawn(responding);
         } else {
-            self.registry.find(id, &peer, &phase.to_string())?.join(joined)?;
+            self.registry.find(id, &peer, &phase.to_string())?.join(joined).await?;
         }
         Ok(exchange::responses(out))
     }

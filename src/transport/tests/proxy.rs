@@ -36,6 +36,8 @@ impl Proxy {
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = TcpStream::connect(target).await else { continue };
+                near.set_nodelay(true).unwrap();
+                far.set_nodelay(true).unwrap();
                 let (near_in, near_out) = near.into_split();
                 let (far_in, far_out) = far.into_split();
                 let broken = Arc::new(Notify::new());

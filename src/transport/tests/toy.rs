@@ -1,6 +1,5 @@
 //! A session without cryptography: phases with given numbers of batches each way, all checked on arrival.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,8 +71,9 @@ pub(super) struct Toy {
     at: usize,
     sent: u64,
     received: u64,
-    due_in: VecDeque<(u64, u64)>,
     pub(super) trouble: Option<(Phase, Point, Trouble)>,
+    /// Whether the transport has read the offer itself.
+    pub(super) offer_read: bool,
     /// Batches that exist between the two sides: sent and not yet received.
     pub(super) in_flight: Option<(Arc<AtomicI64>, Arc<AtomicI64>)>,
 }
@@ -95,8 +95,8 @@ impl Toy {
             at: 0,
             sent: 0,
             received: 0,
-            due_in: VecDeque::new(),
             trouble: None,
+            offer_read: false,
             in_flight: None,
         }
     }
@@ -142,7 +142,7 @@ fn schema() -> SchemaRef {
 
 /// The batch at that place: every row tells phase, sender and position.
 fn batch(phase: Phase, from: Role, index: u64, rows: usize) -> RecordBatch {
-    let name = format!("{phase:<16}{:<16}", format!("{from:?}"));
+    let name = format!("{:<16}{:<16}", phase.to_string(), format!("{from:?}"));
     let elements = FixedSizeBinaryArray::try_from_iter((0..rows).map(|_| name.as_bytes())).unwrap();
     let positions: UInt64Array =
         (0..rows as u64).map(|row| (row % 5 != 3).then_some(index * rows as u64 + row)).collect();
@@ -225,12 +225,9 @@ impl Session for Toy {
         self.strike(Point::EndInput)?;
         let (_, due, _) = self.due();
         let phase = self.phase().ok_or_else(|| Error::internal("finished"))?;
-        // The transport reads the offer itself.
-        let offer = self.at == 0 && self.role == Role::Responder;
-        if self.received != due && !offer {
+        if self.received != due && !(self.at == 0 && self.offer_read) {
             return Err(PeerMisbehaved::Truncated { phase, expected: due, found: self.received }.into());
         }
-        self.due_in.clear();
         Ok(())
     }
 
@@ -355,6 +352,7 @@ impl TableSource for Toys {
         }
         let mut toy = Toy::responder(offer.session, &self.steps);
         toy.trouble = *self.trouble.lock().unwrap();
+        toy.offer_read = true;
         toy.in_flight.clone_from(&self.in_flight);
         Ok(toy)
     }

@@ -189,6 +189,9 @@ impl Decoder {
                 if start.checked_add(bytes).is_none_or(|end| end > body_bytes) {
                     return Err("a buffer outside its message".to_owned());
                 }
+                if position == 1 && bytes % schema::unit(field.data_type()) != 0 {
+                    return Err("a buffer that ends within a value".to_owned());
+                }
                 if position == 0 && nulls > 0 && bytes < rows.div_ceil(8) {
                     return Err("a null bitmap that is too short".to_owned());
                 }

@@ -70,6 +70,15 @@ fn integer(data_type: &DataType) -> Option<(i32, bool)> {
     })
 }
 
+/// The bytes of one value, or of one offset, in the buffer after the null bitmap.
+pub(super) fn unit(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Utf8 | DataType::Binary => 4,
+        DataType::LargeUtf8 | DataType::LargeBinary => 8,
+        other => integer(other).map_or(1, |(bits, _)| bits.unsigned_abs() as usize / 8),
+    }
+}
+
 /// How many buffers a column of that type has on the wire; `None` for types that no phase uses.
 pub(super) fn buffers(data_type: &DataType) -> Option<usize> {
     match data_type {

@@ -85,6 +85,8 @@ fn cause(status: &Status) -> String {
     }
     match status.message() {
         "" => status.code().description().to_owned(),
+        // hyper's words for a connection that ended in the middle of a stream.
+        message if message.contains("error reading a body") => "the other end, or the network, closed it".to_owned(),
         message => sanitise(message),
     }
 }

@@ -1,0 +1,21 @@
+-- All purchases of one customer carry the same identifiers, so that a customer is a distinct triple of them.
+WITH seen AS (
+    SELECT lower(trim(email))                                    AS email,
+           right(regexp_replace(phone, '[^0-9]', '', 'g'), 10)   AS phone,
+           lower(device)                                         AS device
+    FROM   publisher.impressions
+    WHERE  campaign = 'spring'
+), bought AS (
+    SELECT lower(trim(email))                                    AS email,
+           right(regexp_replace(phone, '[^0-9]', '', 'g'), 10)   AS phone,
+           lower(device)                                         AS device,
+           amount
+    FROM   advertiser.purchases
+    WHERE  bought_on >= DATE '2026-03-01'
+)
+SELECT count(DISTINCT coalesce(email, '') || ' ' || coalesce(phone, '') || ' ' || coalesce(device, '')) AS buyers,
+       sum(amount)                                                                                    AS revenue
+FROM   bought
+WHERE  email  IN (SELECT email  FROM seen WHERE email  IS NOT NULL)
+OR     phone  IN (SELECT phone  FROM seen WHERE phone  IS NOT NULL)
+OR     device IN (SELECT device FROM seen WHERE device IS NOT NULL)

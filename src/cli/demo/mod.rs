@@ -1,0 +1,171 @@
+//! `datafusion-psi demo`: two parties on this machine, three times over, by the real path.
+//!
+//! Writes each party's folder (Parquet files, party.toml), starts both servers of a story as processes of this binary
+//! on loopback, asks every question of sql-examples/ over Arrow Flight as the asking party, and prints each answer
+//! beside the truth that plain SQL over both parties' tables gives.
+
+mod ask;
+pub mod examples;
+mod folder;
+mod generate;
+mod report;
+mod servers;
+mod stories;
+mod truth;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::Args;
+use datafusion::prelude::SessionContext;
+
+use self::examples::{EXAMPLES, Example};
+use self::generate::{ROWS_MAX, ROWS_MIN};
+use self::servers::Server;
+use self::stories::{STORIES, Setting, Story};
+use crate::cli::print::error_line;
+use crate::cli::sql::session;
+use crate::policy::Party;
+
+/// The same data in every demo.
+const SEED: u64 = 2026;
+/// Epsilon of the noise on the numbers of matches, over 20 queries of a story.
+const EPSILON: f64 = 2.0;
+/// The least matches of an answered question, where the tables are large enough for one.
+const MINIMUM_MATCHED: u64 = 50;
+const MINIMUM_FROM_ROWS: u64 = 10_000;
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(super) struct DemoArguments {
+    /// Rows of the largest tables; others have a quarter to a half.
+    #[arg(long, default_value_t = 10_000, value_name = "N")]
+    rows: u64,
+    /// Where the parties' folders are written; they stay there.
+    #[arg(long, default_value = "demo", value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// Runs the demo to its end, or until it is told to stop. No server outlives it.
+pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
+    tokio::select! {
+        done = all(&arguments) => done,
+        () = servers::interrupted() => {
+            Err(anyhow!("interrupted; the servers are stopped, and the files stay in {}", arguments.folder.display()))
+        }
+    }
+}
+
+/// What is printed goes out at once: a reader follows it.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+async fn all(arguments: &DemoArguments) -> anyhow::Result<()> {
+    let DemoArguments { rows, folder } = arguments;
+    ensure!(
+        (ROWS_MIN..=ROWS_MAX).contains(rows),
+        "--rows is {rows}; the demo's stories need {ROWS_MIN} to {ROWS_MAX}"
+    );
+    let began = Instant::now();
+    folder::claim(folder)?;
+    let binary = std::env::current_exe().context("this program's own file cannot be found, which the servers need")?;
+    let mut ports = servers::free_ports::<{ 2 * STORIES.len() }>()?.into_iter();
+    print(&report::opening(folder, *rows))?;
+    let mut questions = 0;
+    let mut equal = 0;
+    for story in STORIES {
+        let (Some(one), Some(two)) = (ports.next(), ports.next()) else { bail!("too few ports were reserved") };
+        let setting = Setting {
+            rows: *rows,
+            seed: SEED,
+            ports: [one, two],
+            epsilon: EPSILON,
+            minimum_matched: if *rows >= MINIMUM_FROM_ROWS { MINIMUM_MATCHED } else { 0 },
+        };
+        let told = tell(story, folder, &setting, &binary).await?;
+        questions += told.questions;
+        equal += told.equal;
+    }
+    print(&report::closing(folder, questions, equal, began.elapsed().as_secs_f64()))?;
+    ensure!(equal == questions, "{} of {questions} answers differ from the truth", questions - equal);
+    Ok(())
+}
+
+/// How a story went.
+struct Told {
+    questions: usize,
+    equal: usize,
+}
+
+/// One story: files, servers, questions.
+async fn tell(story: &'static Story, folder: &Path, setting: &Setting, binary: &Path) -> anyhow::Result<Told> {
+    let (root, its_setting) = (folder.to_owned(), *setting);
+    let tables = tokio::task::spawn_blocking(move || story.write(&root, &its_setting)).await??;
+    let mut parties: BTreeMap<&str, Arc<Party>> = BTreeMap::new();
+    for outline in &story.parties {
+        parties.insert(outline.name, Arc::new(Party::load(story.policy(folder, outline.name))?));
+    }
+    let mut servers = Vec::new();
+    for outline in &story.parties {
+        servers.push(Server::start(binary, &story.policy(folder, outline.name), outline.name)?);
+    }
+    for (server, outline) in servers.iter_mut().zip(&story.parties) {
+        server.answers(&parties[story.other(outline.name)]).await?;
+    }
+    print(&report::story(story, &tables, setting))?;
+
+    let mut told = Told { questions: 0, equal: 0 };
+    // One session for each asking party, as an analyst's would be: it keeps the account of what was asked.
+    let mut sessions: BTreeMap<&str, SessionContext> = BTreeMap::new();
+    for example in EXAMPLES {
+        let question = example.question()?;
+        if question.story != story.name {
+            continue;
+        }
+        if !sessions.contains_key(question.asks) {
+            sessions.insert(question.asks, session(&parties[question.asks]).await?);
+        }
+        print(&report::question(example, &question, story.other(question.asks)))?;
+        told.questions += 1;
+        told.equal += usize::from(answer(example, story, folder, question.asks, &sessions[question.asks]).await?);
+    }
+    if let Some((asks, statements)) = story.refused {
+        let ctx = match sessions.remove(asks) {
+            Some(ctx) => ctx,
+            None => session(&parties[asks]).await?,
+        };
+        print(&report::refusals(asks, story.other(asks)))?;
+        for sql in statements {
+            match ask::ask(&ctx, sql).await {
+                Ok(_) => bail!("a question was answered that has to be refused: {sql}"),
+                Err(error) => print(&report::refusal(sql, &error_line(&error)))?,
+            }
+        }
+    }
+    Ok(told)
+}
+
+/// Asks one question and prints what came of it; true if the answer is the truth.
+async fn answer(
+    example: &Example,
+    story: &Story,
+    folder: &Path,
+    asks: &str,
+    ctx: &SessionContext,
+) -> anyhow::Result<bool> {
+    let question = example.question()?;
+    let asked = ask::ask(ctx, question.sql).await;
+    let asked = asked.map_err(|error| anyhow!("{} was not answered: {}", example.name, error_line(&error)))?;
+    let truth = examples::truth(story, folder, example.truth).await?;
+    let measures = examples::compare(&asked.batches, &truth)?;
+    let equal = measures.iter().all(examples::Measure::is_equal) && !measures.is_empty();
+    print(&report::outcome(asks, &asked, &measures))?;
+    Ok(equal)
+}

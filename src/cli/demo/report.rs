@@ -1,0 +1,379 @@
+//! What the demo prints: plain text, at most [`WIDTH`] columns wide, readable without anything beside it.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use super::ask::{Asked, Run};
+use super::examples::{Example, Measure, Question};
+use super::stories::{Setting, Story, WrittenTable};
+use crate::dp;
+use crate::psi::Aggregate;
+
+/// Columns of the widest line.
+const WIDTH: usize = 100;
+/// Columns of a heading in the left margin.
+const MARGIN: usize = 22;
+
+/// What this is about.
+pub(super) fn opening(folder: &Path, rows: u64) -> String {
+    let mut text = String::new();
+    paragraph(
+        &mut text,
+        "",
+        &format!(
+            "Three stories, in each of which two parties answer questions about people that they have in common. No row, \
+             no list and no single identifier of one party reaches the other. All data are invented, {} rows in the \
+             largest tables; the parties' folders are in {}. Each party is a server of its own on this machine, and they \
+             talk over Arrow Flight.",
+            count(rows),
+            folder.display()
+        ),
+    );
+    text.push('\n');
+    paragraph(
+        &mut text,
+        "",
+        "In this version answers are exact: beside each stands the truth, plain SQL over both parties' tables in one \
+         place, where only a demo would put them. Noise protects what a run shows on the way, the numbers of matches: \
+         both sides add invented entries (dummies) until nobody can tell whether any one person is in the other table.",
+    );
+    text
+}
+
+/// A story's heading: parties, tables, addresses.
+pub(super) fn story(story: &Story, tables: &[WrittenTable], setting: &Setting) -> String {
+    let mut text = format!("\n{}\n{}\n", story.title.to_uppercase(), "=".repeat(WIDTH));
+    paragraph(&mut text, "", story.about);
+    text.push('\n');
+    for (party, port) in story.parties.iter().zip(setting.ports) {
+        let of_party = tables.iter().filter(|table| table.party == party.name);
+        let listed: Vec<_> = of_party.map(|table| format!("{} ({} rows)", table.table, count(table.rows))).collect();
+        margin(&mut text, party.name, &format!("{}; answers at 127.0.0.1:{port}", listed.join(", ")));
+    }
+    text
+}
+
+/// An example before it runs.
+pub(super) fn question(example: &Example, question: &Question, peer: &str) -> String {
+    let number = example.name.split('_').next().unwrap_or_default();
+    let heading = format!("{number}  {} ", question.title);
+    let asks = format!(" {} asks {peer}", question.asks);
+    let rule = "-".repeat(WIDTH.saturating_sub(width(&heading) + width(&asks)).max(3));
+    let mut text = format!("\n{heading}{rule}{asks}\n\n");
+    paragraph(&mut text, "", &question.words);
+    text.push('\n');
+    sql(&mut text, question.sql);
+    text
+}
+
+/// An example after it ran.
+pub(super) fn outcome(asks: &str, asked: &Asked, measures: &[Measure]) -> String {
+    let mut text = String::from("\n");
+    table(&mut text, measures);
+    text.push('\n');
+    for (number, run) in asked.runs.iter().enumerate() {
+        if asked.runs.len() > 1 {
+            let _ = writeln!(text, "  Run {} of {}", number + 1, asked.runs.len());
+        }
+        learned(&mut text, asks, run);
+    }
+    let bytes = |pick: fn(&(u64, u64)) -> u64| {
+        bytes(asked.runs.iter().flat_map(|run| &run.report.phases).map(|phase| pick(&phase.bytes)).sum())
+    };
+    let peer = asked.runs.first().map_or("the peer", |run| run.peer.as_str());
+    margin(
+        &mut text,
+        "it took",
+        &format!("{:.1} s, {} to {peer}, {} back", asked.seconds, bytes(|(up, _)| *up), bytes(|(_, down)| *down)),
+    );
+    text
+}
+
+/// The heading of the refused questions.
+pub(super) fn refusals(asks: &str, peer: &str) -> String {
+    let mut text = format!("\nRefused {}\n\n", "-".repeat(WIDTH - 8));
+    paragraph(&mut text, "", &format!("What {peer} does not share, {asks} cannot ask; nothing is sent or charged for it."));
+    text
+}
+
+/// A refused question and its error.
+pub(super) fn refusal(statement: &str, error: &str) -> String {
+    let mut text = String::from("\n");
+    sql(&mut text, statement);
+    text.push('\n');
+    margin(&mut text, "error", error);
+    text
+}
+
+/// How it went, and how to go on.
+pub(super) fn closing(folder: &Path, questions: usize, equal: usize, seconds: f64) -> String {
+    let mut text = format!("\n{}\n", "=".repeat(WIDTH));
+    paragraph(
+        &mut text,
+        "",
+        &format!("{equal} of {questions} answers are the truth. All of it took {seconds:.0} s; the servers are stopped."),
+    );
+    text.push('\n');
+    paragraph(&mut text, "", "To play on, with the files as they are: start the party that answers in one terminal,");
+    let folder = folder.display();
+    let _ = writeln!(text, "\n  datafusion-psi serve --config {folder}/advertising/advertiser/party.toml\n");
+    paragraph(&mut text, "", "and ask as the other in a second one, a question or, without -c, as many as you like:");
+    let _ = writeln!(
+        text,
+        "\n  datafusion-psi sql --config {folder}/advertising/publisher/party.toml -c \\\n    \"SELECT PRIVATE_INTERSECT_COUNT(*) \
+         FROM impressions i\n     JOIN advertiser.purchases p ON i.email = p.email\"\n"
+    );
+    paragraph(
+        &mut text,
+        "",
+        "EXPLAIN before a question says what it will cost and show, before anything is asked. Each party's party.toml \
+         says what it shares, with whom, and how much of it: change a line and see what is refused. From a checkout, \
+         `cargo run --release --` stands for `datafusion-psi`.",
+    );
+    text
+}
+
+/// Every measure: answer, truth, difference.
+fn table(text: &mut String, measures: &[Measure]) {
+    let rows: Vec<[String; 4]> = measures
+        .iter()
+        .map(|measure| {
+            let difference = if measure.is_equal() { "0".to_owned() } else { grouped(&measure.difference().to_string()) };
+            [measure.name.clone(), grouped(&measure.answer_text), grouped(&measure.truth_text), difference]
+        })
+        .collect();
+    let heads = ["measure", "private answer", "truth in the clear", "difference"];
+    let widths: Vec<usize> = (0..4)
+        .map(|column| rows.iter().map(|row| width(&row[column])).chain([width(heads[column])]).max().unwrap_or(0))
+        .collect();
+    let mut line = |cells: [&str; 4]| {
+        let pad = |cell: &str, column: usize| " ".repeat(widths[column] - width(cell));
+        let _ = write!(text, "  {}{}", cells[0], pad(cells[0], 0));
+        for (column, cell) in cells.iter().enumerate().skip(1) {
+            let _ = write!(text, "   {}{cell}", pad(cell, column));
+        }
+        text.push('\n');
+    };
+    line(heads);
+    for row in &rows {
+        line([&row[0], &row[1], &row[2], &row[3]]);
+    }
+}
+
+/// What each side learned in one run.
+fn learned(text: &mut String, asks: &str, run: &Run) {
+    let peer = &run.peer;
+    let Some(outcome) = &run.report.outcome else { return };
+    let noise = dp::size_noise_95(outcome.dummies);
+    let sizes: Vec<String> = outcome
+        .sizes
+        .iter()
+        .map(|(identifier, size)| match outcome.dummies {
+            0 => format!("by {identifier} {}", count(*size)),
+            // Half of the dummies of one side are, on average, among those of the other.
+            dummies => {
+                let estimate = *size as i64 - (dummies / 2) as i64;
+                let sign = if estimate < 0 { "-" } else { "" };
+                format!("by {identifier} {sign}{} ± {noise:.0}", count(estimate.unsigned_abs()))
+            }
+        })
+        .collect();
+    let matches = format!("matches: {}", sizes.join(", "));
+    margin(
+        text,
+        &format!("{asks} learned"),
+        &format!(
+            "the answer; that {peer}'s table has {} entries; {matches}, and where these stand in {peer}'s table, which \
+             {peer} had shuffled for this run alone",
+            count(outcome.persons_there)
+        ),
+    );
+    let asked: Vec<String> = run.question.aggregates.iter().map(in_words).collect();
+    let filter = run.question.filter.as_deref().map(|filter| format!(" where {filter}")).unwrap_or_default();
+    margin(
+        text,
+        &format!("{peer} learned"),
+        &format!(
+            "the question: of {}{filter}, {}, matched by {}; about how many persons {asks} asked about ({}, and random \
+             padding); the same noisy {matches}, and where these stand in {asks}'s shuffled table",
+            run.question.table,
+            asked.join(", "),
+            run.question.identifiers.join(", then "),
+            count(run.report.persons)
+        ),
+    );
+    if outcome.dummies > 0 {
+        margin(
+            text,
+            "± means",
+            &format!(
+                "19 times out of 20 the truth is as near; each side added {} dummies for each identifier",
+                count(outcome.dummies)
+            ),
+        );
+    }
+}
+
+fn in_words(aggregate: &Aggregate) -> String {
+    match aggregate {
+        Aggregate::Persons => "the number of persons".to_owned(),
+        Aggregate::Rows { column } => format!("the number of rows with {column}"),
+        Aggregate::Sum { column } => format!("the sum of {column}"),
+        Aggregate::OwnRows { .. } => "the number of the asker's own rows".to_owned(),
+        Aggregate::OwnSum { .. } => "the sum of a value of the asker's own".to_owned(),
+    }
+}
+
+/// Lines of words, as long as they may be, each behind `indent`.
+fn paragraph(text: &mut String, indent: &str, words: &str) {
+    for line in wrapped(words, WIDTH - width(indent)) {
+        let _ = writeln!(text, "{indent}{line}");
+    }
+}
+
+/// A heading in the margin, and lines of words beside it.
+fn margin(text: &mut String, heading: &str, words: &str) {
+    let mut heading = heading;
+    for line in wrapped(words, WIDTH - MARGIN - 2) {
+        let _ = writeln!(text, "  {heading}{}{line}", " ".repeat(MARGIN.saturating_sub(width(heading)).max(1)));
+        heading = "";
+    }
+}
+
+fn sql(text: &mut String, statements: &str) {
+    for line in statements.lines() {
+        let _ = writeln!(text, "{}", format!("  {line}").trim_end());
+    }
+}
+
+fn wrapped(words: &str, columns: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words.split_whitespace() {
+        if let Some(line) = lines.last_mut() {
+            if line.is_empty() || width(line) + 1 + width(word) <= columns {
+                if !line.is_empty() {
+                    line.push(' ');
+                }
+                line.push_str(word);
+                continue;
+            }
+        }
+        lines.push(word.to_owned());
+    }
+    lines
+}
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn count(number: u64) -> String {
+    grouped(&number.to_string())
+}
+
+/// A number's text with commas between thousands, and at most four decimals.
+fn grouped(number: &str) -> String {
+    let rounded = match (number.split_once('.'), number.parse::<f64>()) {
+        (Some((_, decimals)), Ok(value)) if decimals.len() > 4 => format!("{value:.4}"),
+        _ => number.to_owned(),
+    };
+    let (sign, digits) = rounded.strip_prefix('-').map_or(("", rounded.as_str()), |digits| ("-", digits));
+    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
+    if !whole.bytes().all(|byte| byte.is_ascii_digit()) {
+        return rounded;
+    }
+    let mut text = sign.to_owned();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if !decimals.is_empty() {
+        text.push('.');
+        text.push_str(decimals);
+    }
+    text
+}
+
+/// Bytes for reading, in powers of ten.
+fn bytes(bytes: u64) -> String {
+    match bytes as f64 {
+        few if few < 1e6 => format!("{:.0} kB", few / 1e3),
+        many => format!("{:.1} MB", many / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::examples::{EXAMPLES, STORIES};
+    use super::*;
+    use crate::psi;
+    use crate::sql::{Outcome, PhaseLine, RunReport};
+
+    fn asked() -> Asked {
+        let question = psi::Question {
+            table: "purchases".to_owned(),
+            identifiers: vec!["email".to_owned(), "phone".to_owned()],
+            filter: Some("category = 'toys'".to_owned()),
+            aggregates: vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }],
+        };
+        let report = RunReport {
+            persons: 1200,
+            phases: vec![PhaseLine { phase: psi::Phase::Columns, seconds: 1.0, rows: 9, bytes: (1_500_000, 20_000) }],
+            outcome: Some(Outcome {
+                sizes: vec![("email".to_owned(), 1500), ("phone".to_owned(), 990)],
+                dummies: 2000,
+                persons_there: 4021,
+            }),
+            ..RunReport::default()
+        };
+        Asked { batches: Vec::new(), seconds: 1.94, runs: vec![Run { peer: "advertiser".to_owned(), question, report }] }
+    }
+
+    fn measures() -> Vec<Measure> {
+        let measure = |name: &str, answer: f64, truth: f64, text: [&str; 2]| Measure {
+            name: name.to_owned(),
+            answer: Some(answer),
+            truth: Some(truth),
+            answer_text: text[0].to_owned(),
+            truth_text: text[1].to_owned(),
+        };
+        vec![
+            measure("buyers", 1480.0, 1480.0, ["1480", "1480"]),
+            measure("revenue", 61.5, 60.25, ["61.50", "60.25"]),
+        ]
+    }
+
+    #[test]
+    fn an_outcome_shows_the_answer_the_truth_and_what_each_side_learned() {
+        insta::assert_snapshot!(outcome("publisher", &asked(), &measures()), @r"");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_a_page() {
+        let mut all = opening(Path::new("demo"), 10_000) + &closing(Path::new("demo"), 12, 12, 31.0);
+        let setting = Setting { rows: 10_000, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, minimum_matched: 50 };
+        for found in STORIES {
+            all += &story(found, &[], &setting);
+        }
+        for example in EXAMPLES {
+            let asked = example.question().unwrap();
+            all += &question(example, &asked, example.story().unwrap().other(asked.asks));
+        }
+        all += &outcome("publisher", &asked(), &measures());
+        all += &refusal("SELECT 1", &"a reason of many words ".repeat(20));
+        for line in all.lines() {
+            assert!(width(line) <= WIDTH, "{line}");
+            assert!(!line.ends_with(' '), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_for_reading() {
+        let texts = ["0", "999", "1000", "-1234567.5", "61.1234567", "NULL", "0.1000", "12345.67"];
+        let read = ["0", "999", "1,000", "-1,234,567.5", "61.1235", "NULL", "0.1000", "12,345.67"];
+        assert_eq!(texts.map(grouped), read);
+        assert_eq!([0, 999, 1_500, 999_999, 1_250_000].map(bytes), ["0 kB", "1 kB", "2 kB", "1000 kB", "1.2 MB"]);
+    }
+}

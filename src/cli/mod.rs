@@ -1,0 +1,97 @@
+//! The command line: arguments, wiring, printing, the demo.
+//!
+//! | Room | Job | May import | Must not touch |
+//! |---|---|---|---|
+//! | cli, main.rs | arguments, wiring, printing, the demo | everything | protocol logic; only place for `anyhow` and stdout; the demo writes files here |
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed with one clear line
+//! (what, whose fault, what to do), 2 usage.
+
+mod demo;
+mod dummies;
+mod print;
+mod progress;
+mod repl;
+mod serve;
+mod sql;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+pub use demo::examples;
+pub use print::Format;
+
+/// SQL over data that two parties will not show each other.
+#[derive(Debug, Parser)]
+#[command(name = "datafusion-psi", version, about, disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Two parties on this machine answer the questions of sql-examples/ about each other, beside the truth.
+    Demo(demo::DemoArguments),
+    /// Answer peers from this party's tables, as its party.toml allows.
+    Serve(serve::ServeArguments),
+    /// Run SQL as this party: a statement, a file, or a prompt.
+    Sql(sql::SqlArguments),
+    /// How many dummies a budget for sizes asks for: for choosing a policy.
+    Dummies(dummies::DummiesArguments),
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are no errors: clap prints them to stdout and says 0.
+            let code = if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+            let _ = error.print();
+            return code;
+        }
+    };
+    start_log(&arguments.command);
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", print::error_line(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    if let Command::Dummies(arguments) = command {
+        return dummies::run(&arguments);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime's threads cannot be started")?;
+    let done = runtime.block_on(async {
+        match command {
+            Command::Demo(arguments) => demo::run(arguments).await,
+            Command::Serve(arguments) => serve::run(arguments).await,
+            Command::Sql(arguments) => sql::run(arguments).await,
+            Command::Dummies(_) => Ok(()),
+        }
+    });
+    // A prompt that waits for a line would otherwise hold the process.
+    runtime.shutdown_background();
+    done
+}
+
+/// `serve` logs what it answers, the others what goes wrong; `RUST_LOG` overrides both.
+fn start_log(command: &Command) {
+    let default = match command {
+        Command::Serve(_) => "warn,datafusion_psi=info",
+        _ => "error",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -1,0 +1,147 @@
+//! Results as table, CSV or JSON, and errors as one line.
+
+use std::io::Write;
+
+use clap::ValueEnum;
+use datafusion::arrow::array::{Array, RecordBatch, StringArray};
+use datafusion::arrow::csv::WriterBuilder;
+use datafusion::arrow::json::ArrayWriter;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::error::DataFusionError;
+
+use crate::sql::private_query_error;
+
+/// How a result is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table with borders, for people.
+    Table,
+    /// Comma-separated values with a header line; NULL is an empty field.
+    Csv,
+    /// One JSON array of objects.
+    Json,
+}
+
+/// Prints one statement's result.
+pub(super) fn print_result(out: &mut impl Write, format: Format, batches: &[RecordBatch]) -> anyhow::Result<()> {
+    let Some(first) = batches.first() else { return Ok(()) };
+    if first.num_columns() == 0 {
+        return Ok(());
+    }
+    match format {
+        Format::Table if is_explain(first) => print_explain(out, batches)?,
+        Format::Table => writeln!(out, "{}", pretty_format_batches(batches)?)?,
+        Format::Csv => {
+            let mut writer = WriterBuilder::new().with_header(true).build(&mut *out);
+            for batch in batches {
+                writer.write(batch)?;
+            }
+        }
+        Format::Json => {
+            let mut writer = ArrayWriter::new(&mut *out);
+            writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
+            writer.finish()?;
+            drop(writer);
+            writeln!(out)?;
+        }
+    }
+    Ok(())
+}
+
+/// A plan is a text of many lines: a table's borders around it would only hide it.
+fn is_explain(batch: &RecordBatch) -> bool {
+    let schema = batch.schema();
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    names == ["plan_type", "plan"]
+}
+
+fn print_explain(out: &mut impl Write, batches: &[RecordBatch]) -> anyhow::Result<()> {
+    for batch in batches {
+        let column = |index: usize| batch.column(index).as_any().downcast_ref::<StringArray>();
+        let (Some(kinds), Some(plans)) = (column(0), column(1)) else { continue };
+        for row in 0..plans.len() {
+            writeln!(out, "{}\n{}", kinds.value(row), indented(plans.value(row)))?;
+        }
+    }
+    Ok(())
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// An error as one line: what, whose fault, what to do.
+pub(super) fn error_line(error: &anyhow::Error) -> String {
+    let engine = error.chain().find_map(|cause| cause.downcast_ref::<DataFusionError>());
+    let text = match engine {
+        Some(engine) => match private_query_error(engine) {
+            Some(own) => own.to_string(),
+            None => engine_line(engine),
+        },
+        None => error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "),
+    };
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// DataFusion's errors begin with a word for their kind, which says nothing to the one who asked.
+fn engine_line(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let mut line = text.as_str();
+    let kinds = ["Error during planning: ", "External error: ", "Invalid or Unsupported Configuration: ", "This feature is not implemented: "];
+    while let Some(rest) = kinds.iter().find_map(|kind| line.strip_prefix(kind)) {
+        line = rest;
+    }
+    line.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{ArrayRef, Int64Array};
+
+    use super::*;
+    use crate::psi;
+
+    fn batch() -> RecordBatch {
+        let names: ArrayRef = Arc::new(StringArray::from(vec![Some("a,b"), None]));
+        let counts: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+        RecordBatch::try_from_iter_with_nullable([("name", names, true), ("n", counts, true)]).unwrap()
+    }
+
+    fn printed(format: Format) -> String {
+        let mut out = Vec::new();
+        print_result(&mut out, format, &[batch()]).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn each_format_prints_values_and_nulls_as_its_readers_expect() {
+        assert_eq!(printed(Format::Csv), "name,n\n\"a,b\",1\n,\n");
+        assert_eq!(printed(Format::Json), "[{\"name\":\"a,b\",\"n\":1},{}]\n");
+        assert!(printed(Format::Table).contains("| a,b  | 1 |"));
+    }
+
+    #[test]
+    fn a_plan_is_printed_as_text_and_not_inside_a_table() {
+        let kinds: ArrayRef = Arc::new(StringArray::from(vec!["physical_plan"]));
+        let plans: ArrayRef = Arc::new(StringArray::from(vec!["One\n  Two"]));
+        let batch = RecordBatch::try_from_iter([("plan_type", kinds), ("plan", plans)]).unwrap();
+        let mut out = Vec::new();
+        print_result(&mut out, Format::Table, &[batch]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "physical_plan\n  One\n    Two\n\n");
+    }
+
+    #[test]
+    fn an_error_of_ours_is_printed_in_its_own_words_however_deep_it_lies() {
+        let own = psi::Error::Refused("advertiser does not share 'x'".to_owned());
+        let engine = DataFusionError::External(Box::new(own)).context("somewhere");
+        assert_eq!(error_line(&anyhow::Error::new(engine).context("outer")), "advertiser does not share 'x'");
+    }
+
+    #[test]
+    fn the_engines_words_lose_their_prefix_and_their_line_breaks() {
+        let error = DataFusionError::Plan("table 'x' not found\n  did you mean y?".to_owned());
+        assert_eq!(error_line(&error.into()), "table 'x' not found did you mean y?");
+    }
+}

@@ -1,0 +1,58 @@
+//! `datafusion-psi serve`: answers peers until it is told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::net::TcpListener;
+
+use crate::policy::{Budgets, Party};
+use crate::sql::PolicySource;
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    /// The party's party.toml.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Serves until SIGTERM or Ctrl-C; running sessions then fail in words, on both sides.
+pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
+    let party = Arc::new(Party::load(&arguments.config)?);
+    let server = party.server.as_ref().with_context(|| {
+        format!(
+            "{} has no [server], so there is nothing to serve at: add\n[server]\nlisten = \"127.0.0.1:50051\"",
+            arguments.config.display()
+        )
+    })?;
+    let budgets = Budgets::new(&party);
+    // What cannot be read or does not fit is said before the first peer asks.
+    PolicySource::new(Arc::clone(&party), budgets.clone())?.check().await?;
+    let listener = TcpListener::bind(server.listen)
+        .await
+        .with_context(|| format!("'{}' cannot listen at {}; is another server running there?", party.name, server.listen))?;
+    let address = listener.local_addr()?;
+    tracing::info!("'{}' answers at grpc://{address} (loopback only: this version has no TLS)", party.name);
+    crate::peer_server(&party, budgets)?.serve(listener, stop_signal()).await?;
+    tracing::info!("'{}' has stopped", party.name);
+    Ok(())
+}
+
+/// Ends when this process is asked to stop.
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = interrupt.await;
+}

@@ -1,0 +1,7 @@
+//! Both halves of the room against each other: SQL at one party, policy and files at the other.
+
+mod answers;
+mod kit;
+mod planning;
+mod refusals;
+mod responder;
