@@ -1,12 +1,13 @@
-//! Oblivious transfer, per row and party: each side alone, its peer's messages made beforehand or
-//! outside the clock.
+//! Oblivious transfer, per row and party: both sides in lockstep, each side's work on its own
+//! clock.
 //!
-//! `cargo bench --bench ot` — one word of 64 bits per row, 2²⁰ rows, one thread
-//! (`PSI_BENCH_THREADS` for more), k = 1, 2, 4, 8; setup (base OTs and trees) apart. Criterion's
-//! element is a row; its time is that of one party.
+//! `cargo bench --bench ot`: one word of 64 bits per row, 2²⁰ rows, one thread (`PSI_BENCH_THREADS`
+//! for more), k = 1, 2, 4, 8; setup (base OTs and trees) apart. Criterion's element is a row; its
+//! time is that of one party.
 
 use std::{
     hint::black_box,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
@@ -29,10 +30,25 @@ struct Clock {
 }
 
 fn timed<T>(clock: &mut Duration, work: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
+    let start = now();
     let result = work();
-    *clock += start.elapsed();
+    *clock += now().saturating_sub(start);
     result
+}
+
+/// This thread's time on a CPU, where Linux tells it and the work stays on this thread, as other
+/// load on the machine then does not count; else the wall's.
+fn now() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    if rayon::current_num_threads() == 1 {
+        // Brings the kernel's count up to date.
+        std::thread::yield_now();
+        let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+        if let Some(nanoseconds) = statistics.split(' ').next().and_then(|count| count.parse().ok()) {
+            return Duration::from_nanos(nanoseconds);
+        }
+    }
+    START.elapsed()
 }
 
 /// One run in lockstep, each side's work on its own clock.

@@ -9,6 +9,7 @@ SELECT PRIVATE_INTERSECT_COUNT(*)      AS in_hospital,
        PRIVATE_INTERSECT_COUNT(s.days) AS ended_stays,
        PRIVATE_INTERSECT_AVG(s.days)   AS mean_days
 FROM   participants p
-JOIN   insurer.hospital_stays s ON upper(replace(p.insurance_number, ' ', '')) = s.insurance_number
+JOIN   insurer.hospital_stays s
+       ON upper(replace(p.insurance_number, ' ', '')) = s.insurance_number
 WHERE  p.study = 'heart-2026'
 AND    s.admitted_on >= DATE '2026-01-01'

@@ -10,8 +10,9 @@ SELECT 'control' AS arm,
        PRIVATE_INTERSECT_AVG(s.days) AS mean_days,
        PRIVATE_INTERSECT_SUM(s.cost) AS cost
 FROM   participants p
-JOIN   insurer.hospital_stays s ON upper(replace(p.insurance_number, ' ', '')) = s.insurance_number
-                                OR (upper(p.surname) = s.surname AND p.born = s.born)
+JOIN   insurer.hospital_stays s
+       ON upper(replace(p.insurance_number, ' ', '')) = s.insurance_number
+       OR (upper(p.surname) = s.surname AND p.born = s.born)
 WHERE  p.study = 'heart-2026' AND p.arm = 'control' AND s.ward <> 'maternity'
 UNION ALL
 SELECT 'treatment',
@@ -19,7 +20,8 @@ SELECT 'treatment',
        PRIVATE_INTERSECT_AVG(s.days),
        PRIVATE_INTERSECT_SUM(s.cost)
 FROM   participants p
-JOIN   insurer.hospital_stays s ON upper(replace(p.insurance_number, ' ', '')) = s.insurance_number
-                                OR (upper(p.surname) = s.surname AND p.born = s.born)
+JOIN   insurer.hospital_stays s
+       ON upper(replace(p.insurance_number, ' ', '')) = s.insurance_number
+       OR (upper(p.surname) = s.surname AND p.born = s.born)
 WHERE  p.study = 'heart-2026' AND p.arm = 'treatment' AND s.ward <> 'maternity'
 ORDER BY arm

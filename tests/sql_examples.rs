@@ -98,8 +98,13 @@ fn a_file_without_its_truth_or_that_the_demo_does_not_know_is_found() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".sql"))
         .collect();
-    let known = EXAMPLES.iter().flat_map(|example| ["sql", "truth.sql"].map(|ending| format!("{}.{ending}", example.name)));
-    assert_eq!(found, known.collect(), "each example has NAME.sql, NAME.truth.sql, and its name in src/cli/demo/examples.rs");
+    let known =
+        EXAMPLES.iter().flat_map(|example| ["sql", "truth.sql"].map(|ending| format!("{}.{ending}", example.name)));
+    assert_eq!(
+        found,
+        known.collect(),
+        "each example has NAME.sql, NAME.truth.sql, and its name in src/cli/demo/examples.rs"
+    );
 }
 
 #[tokio::test]

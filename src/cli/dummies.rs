@@ -43,7 +43,10 @@ pub(super) fn run(arguments: &DummiesArguments) -> anyhow::Result<()> {
     let added = u64::from(ids) * dummies;
     let columns = if ids == 1 { "1 identifier".to_owned() } else { format!("{ids} identifiers") };
     let mut err = std::io::stderr();
-    writeln!(err, "{dummies} dummies per identifier and party, for {columns}, {queries} queries, epsilon {epsilon}, delta {delta:.1e}:")?;
+    writeln!(
+        err,
+        "{dummies} dummies per identifier and party, for {columns}, {queries} queries, epsilon {epsilon}, delta {delta:.1e}:"
+    )?;
     writeln!(
         err,
         "  each party adds {added} entries to every query, {:.3} % of {rows} rows",

@@ -87,7 +87,12 @@ pub(super) fn error_line(error: &anyhow::Error) -> String {
 fn engine_line(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     let mut line = text.as_str();
-    let kinds = ["Error during planning: ", "External error: ", "Invalid or Unsupported Configuration: ", "This feature is not implemented: "];
+    let kinds = [
+        "Error during planning: ",
+        "External error: ",
+        "Invalid or Unsupported Configuration: ",
+        "This feature is not implemented: ",
+    ];
     while let Some(rest) = kinds.iter().find_map(|kind| line.strip_prefix(kind)) {
         line = rest;
     }

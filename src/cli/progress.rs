@@ -33,8 +33,9 @@ impl Observer for Bar {
             return;
         }
         self.with(|bar| {
-            let style = ProgressStyle::with_template("{msg:16} {bar:30} {human_pos}/{human_len} rows, {per_sec}, {eta} left")
-                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            let style =
+                ProgressStyle::with_template("{msg:16} {bar:30} {human_pos}/{human_len} rows, {per_sec}, {eta} left")
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
             let fresh = ProgressBar::with_draw_target(Some(rows_total), ProgressDrawTarget::stderr());
             fresh.set_style(style);
             fresh.set_message(in_words(phase));

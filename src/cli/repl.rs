@@ -37,7 +37,8 @@ fn read_statements(prompt: &str, entered: &mpsc::Sender<Entered>) -> anyhow::Res
     let mut editor = DefaultEditor::new()?;
     let mut text = String::new();
     loop {
-        let shown = if text.is_empty() { prompt.to_owned() } else { format!("{:>1$} ", "…", prompt.chars().count() - 1) };
+        let shown =
+            if text.is_empty() { prompt.to_owned() } else { format!("{:>1$} ", "…", prompt.chars().count() - 1) };
         match editor.readline(&shown) {
             Ok(line) => {
                 if text.is_empty() && matches!(line.trim().trim_end_matches(';'), "exit" | "quit" | "\\q") {

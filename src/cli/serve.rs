@@ -30,9 +30,9 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let budgets = Budgets::new(&party);
     // What cannot be read or does not fit is said before the first peer asks.
     PolicySource::new(Arc::clone(&party), budgets.clone())?.check().await?;
-    let listener = TcpListener::bind(server.listen)
-        .await
-        .with_context(|| format!("'{}' cannot listen at {}; is another server running there?", party.name, server.listen))?;
+    let listener = TcpListener::bind(server.listen).await.with_context(|| {
+        format!("'{}' cannot listen at {}; is another server running there?", party.name, server.listen)
+    })?;
     let address = listener.local_addr()?;
     tracing::info!("'{}' answers at grpc://{address} (loopback only: this version has no TLS)", party.name);
     crate::peer_server(&party, budgets)?.serve(listener, stop_signal()).await?;

@@ -110,8 +110,7 @@ impl Aggregation {
             Role::Requester => ValueOwner::Requester,
             Role::Responder => ValueOwner::Responder,
         };
-        let binding =
-            |role| Binding { session: agreed.transcript.as_slice(), owner: owner(role), instance: 0 };
+        let binding = |role| Binding { session: agreed.transcript.as_slice(), owner: owner(role), instance: 0 };
         let widths = |mine: bool| -> Vec<WordWidth> {
             agreed.words.iter().filter(|word| (word.owner == role) == mine).map(|word| word.width).collect()
         };
@@ -128,8 +127,7 @@ impl Aggregation {
         }
         let mut collecting = None;
         if !widths(false).is_empty() {
-            let parameters =
-                Parameters::new(field_bits, peer_rows_matched.len(), widths(false)).map_err(misuse)?;
+            let parameters = Parameters::new(field_bits, peer_rows_matched.len(), widths(false)).map_err(misuse)?;
             let choices = Choices::new(peer_rows_matched);
             let receiver = Receiver::start(parameters.clone(), binding(peer_role), choices)
                 .map_err(|error| ot_error(Phase::OtChoices, error))?;

@@ -126,7 +126,9 @@ pub enum PeerMisbehaved {
         reason: String,
     },
     /// The two sides do not hold the same hello.
-    #[error("the peer's transcript hash differs from ours: the hello was changed on its way, or the peer derives it differently")]
+    #[error(
+        "the peer's transcript hash differs from ours: the hello was changed on its way, or the peer derives it differently"
+    )]
     Transcript,
     /// A message of the oblivious transfer fails its check.
     #[error("oblivious transfer, phase {phase}: {reason}")]

@@ -17,10 +17,8 @@ pub const FRAME_ROWS: u64 = 4096;
 
 /// A schema of non-null fixed-size binary columns.
 pub(crate) fn binary_schema(fields: &[(&str, usize)]) -> SchemaRef {
-    let fields: Vec<Field> = fields
-        .iter()
-        .map(|(name, width)| Field::new(*name, DataType::FixedSizeBinary(*width as i32), false))
-        .collect();
+    let fields: Vec<Field> =
+        fields.iter().map(|(name, width)| Field::new(*name, DataType::FixedSizeBinary(*width as i32), false)).collect();
     Arc::new(Schema::new(fields))
 }
 
@@ -94,11 +92,7 @@ impl Inbound {
         }
         let due = self.frame_rows.min(self.total - self.seen);
         if batch.num_rows() as u64 != due {
-            return Err(PeerMisbehaved::BatchRows {
-                phase: self.phase,
-                expected: due,
-                found: batch.num_rows() as u64,
-            });
+            return Err(PeerMisbehaved::BatchRows { phase: self.phase, expected: due, found: batch.num_rows() as u64 });
         }
         let start = self.seen;
         self.seen += due;

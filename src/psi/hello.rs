@@ -32,10 +32,7 @@ pub const AGGREGATES_MAX: usize = 64;
 
 /// The schema of both hello messages.
 pub fn hello_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("name", DataType::Utf8, false),
-        Field::new("value", DataType::Utf8, false),
-    ]))
+    Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, false), Field::new("value", DataType::Utf8, false)]))
 }
 
 /// The clip bounds of one aggregate, scaled to integers: a total of one person is in `min..=max`
@@ -110,10 +107,14 @@ impl Offer {
         let identifiers = fields.take_all("identifier");
         let normalisers = fields.take_all("normaliser");
         if identifiers.is_empty() || identifiers.len() > COLUMNS_MAX {
-            return Err(fields.wrong("identifier", format!("{} where 1 to {COLUMNS_MAX} are possible", identifiers.len())));
+            return Err(
+                fields.wrong("identifier", format!("{} where 1 to {COLUMNS_MAX} are possible", identifiers.len()))
+            );
         }
         if normalisers.len() != identifiers.len() {
-            return Err(fields.wrong("normaliser", format!("{} for {} identifiers", normalisers.len(), identifiers.len())));
+            return Err(
+                fields.wrong("normaliser", format!("{} for {} identifiers", normalisers.len(), identifiers.len()))
+            );
         }
         let filter = fields.take_all("filter");
         if filter.len() > 1 {
@@ -129,7 +130,9 @@ impl Offer {
             aggregates.push(aggregate);
         }
         if aggregates.is_empty() || aggregates.len() > AGGREGATES_MAX {
-            return Err(fields.wrong("aggregate", format!("{} where 1 to {AGGREGATES_MAX} are possible", aggregates.len())));
+            return Err(
+                fields.wrong("aggregate", format!("{} where 1 to {AGGREGATES_MAX} are possible", aggregates.len()))
+            );
         }
         let offer = Offer {
             session,
@@ -198,7 +201,9 @@ impl Answer {
             words,
             minimum_matched: fields.parse("minimum-matched", number)?,
             filtered_rows: fields.parse("filtered-rows", |text| {
-                [FilteredRows::Hide, FilteredRows::Pad, FilteredRows::Reveal].into_iter().find(|rows| rows.name() == text)
+                [FilteredRows::Hide, FilteredRows::Pad, FilteredRows::Reveal]
+                    .into_iter()
+                    .find(|rows| rows.name() == text)
             })?,
             ot_width: fields.parse("ot-width", ot_width)?,
         };
@@ -430,7 +435,9 @@ mod tests {
         more.push(("colour", "red".to_owned()));
         let error = Offer::from_batch(&to_batch(&more)).unwrap_err().to_string();
         assert!(error.contains("colour"), "{error}");
-        for (name, value) in [("persons", "+1"), ("persons", "01"), ("ot-width", "3"), ("nonce", "xy"), ("aggregate", "max(x)")] {
+        for (name, value) in
+            [("persons", "+1"), ("persons", "01"), ("ot-width", "3"), ("nonce", "xy"), ("aggregate", "max(x)")]
+        {
             let mut changed = pairs.clone();
             let field = changed.iter_mut().find(|(found, _)| *found == name).unwrap();
             field.1 = value.to_owned();
@@ -455,7 +462,10 @@ mod tests {
             Offer { responder: "x".to_owned(), ..offer() },
             Offer { nonce: [9; 32], ..offer() },
             Offer { question: Question { table: "x".to_owned(), ..offer().question }, ..offer() },
-            Offer { question: Question { identifiers: vec!["phone".to_owned(), "email".to_owned()], ..offer().question }, ..offer() },
+            Offer {
+                question: Question { identifiers: vec!["phone".to_owned(), "email".to_owned()], ..offer().question },
+                ..offer()
+            },
             Offer { question: Question { filter: None, ..offer().question }, ..offer() },
             Offer { question: Question { aggregates: vec![Aggregate::Persons], ..offer().question }, ..offer() },
             Offer { normalisers: vec!["email/2".to_owned(), "phone/1:US".to_owned()], ..offer() },

@@ -54,7 +54,8 @@ impl Limits {
 
 /// The width in which `persons` totals within the bounds cannot overflow; refused where 128 bits could.
 pub(crate) fn word_width(persons: u64, terms: &WordTerms) -> Result<WordWidth, Error> {
-    let refused = |error: &dyn std::fmt::Display| Error::Refused(format!("a sum with these clip bounds could overflow: {error}"));
+    let refused =
+        |error: &dyn std::fmt::Display| Error::Refused(format!("a sum with these clip bounds could overflow: {error}"));
     let clip = Clip::new(terms.min, terms.max).map_err(|error| refused(&error))?;
     crate::dp::word_width(persons, clip, 0)
         .map(|width| match width {

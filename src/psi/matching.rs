@@ -22,8 +22,8 @@ use rand_chacha::ChaCha20Rng;
 use rayon::prelude::*;
 
 use crate::crypto::{
-    ELEMENT_BYTES, ElementColumn, InvalidElement, InvalidEncoding, Permutation, RepeatCheck,
-    SecretScalar, TagColumn, evaluate_rows, evaluate_tags,
+    ELEMENT_BYTES, ElementColumn, InvalidElement, InvalidEncoding, Permutation, RepeatCheck, SecretScalar, TagColumn,
+    evaluate_rows, evaluate_tags,
 };
 
 use super::frame::{Inbound, Outbound, binary_column, binary_schema};
@@ -305,8 +305,7 @@ impl Matching {
         let sent_rows: Vec<u32> = order.rows().iter().map(|&place| unmatched[place as usize]).collect();
         let own_unmatched = self.table.rows() as u64 - matched;
         self.outbound = Outbound::new(sent_rows.len() as u64);
-        self.inbound =
-            Inbound::new(Phase::Elements(next), binary_schema(&[("element", ELEMENT_BYTES)]), own_unmatched);
+        self.inbound = Inbound::new(Phase::Elements(next), binary_schema(&[("element", ELEMENT_BYTES)]), own_unmatched);
         self.stage = Stage::Elements {
             k: next,
             sent_rows,

@@ -68,7 +68,11 @@ impl FromStr for Phase {
 
     fn from_str(text: &str) -> Result<Self, UnknownPhase> {
         let later = |digits: &str| {
-            digits.parse::<u8>().ok().filter(|k| (2..=COLUMNS_MAX as u8).contains(k)).filter(|k| k.to_string() == digits)
+            digits
+                .parse::<u8>()
+                .ok()
+                .filter(|k| (2..=COLUMNS_MAX as u8).contains(k))
+                .filter(|k| k.to_string() == digits)
         };
         let phase = match text {
             "hello" => Phase::Hello,

@@ -9,13 +9,13 @@ use crate::dp::{Reservation, Spent};
 
 use super::frame::{Inbound, Outbound};
 use super::hello::{Answer, transcript_hash};
+use super::limits::word_width;
+use super::matching::tag_bytes;
 use super::run::{Agreed, AgreedWord, Run};
 use super::{
     Entries, Error, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Question, Role, Session, SessionId,
     WordTerms, hello_schema,
 };
-use super::matching::tag_bytes;
-use super::limits::word_width;
 
 /// What the requester brings to the hello.
 #[derive(Debug, Clone)]

@@ -127,10 +127,9 @@ impl Run {
         match &self.stage {
             Stage::Match { matching, .. } => matching.progress(),
             Stage::Aggregate(aggregation) => aggregation.progress(),
-            Stage::Confirm { outbound, inbound, .. } | Stage::Release { outbound, inbound, .. } => Progress {
-                rows_done: outbound.sent() + inbound.seen(),
-                rows_total: outbound.total() + inbound.total(),
-            },
+            Stage::Confirm { outbound, inbound, .. } | Stage::Release { outbound, inbound, .. } => {
+                Progress { rows_done: outbound.sent() + inbound.seen(), rows_total: outbound.total() + inbound.total() }
+            }
             Stage::Finished { .. } | Stage::Failed => Progress { rows_done: 0, rows_total: 0 },
         }
     }

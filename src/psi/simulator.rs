@@ -30,8 +30,7 @@ fn granted() -> Reservation {
 /// One side's table: entries with K identifiers (None: null) and one value.
 type Rows = Vec<(Vec<Option<String>>, i128)>;
 
-#[derive(Clone)]
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Setting {
     columns: usize,
     requester: Rows,
@@ -316,7 +315,8 @@ fn bounds_that_need_it_take_words_of_128_bits() {
 
 #[test]
 fn bounds_that_could_overflow_are_refused_before_anything_is_sent() {
-    let setting = Setting { bound: i128::MAX / 2, ..Setting::new(1, vec![person(&["a"], 1); 3], vec![person(&["b"], 1); 3]) };
+    let setting =
+        Setting { bound: i128::MAX / 2, ..Setting::new(1, vec![person(&["a"], 1); 3], vec![person(&["b"], 1); 3]) };
     let failure = run(&setting, &mut pass).err().unwrap();
     assert!(matches!(failure, Failure::Responder(Error::Refused(_))));
 }
@@ -439,7 +439,8 @@ fn the_number_and_shape_of_messages_depend_on_announced_counts_and_matches_alone
     let full: Rows = (0..30).map(|i| person(&[&format!("p{i}")], i)).collect();
     // Nobody of the emptied ones matches, in either table.
     let other: Rows = (100..130).map(|i| person(&[&format!("p{i}")], i)).collect();
-    let emptied: Rows = other.iter().enumerate().map(|(i, row)| if i % 3 == 0 { person(&[""], 0) } else { row.clone() }).collect();
+    let emptied: Rows =
+        other.iter().enumerate().map(|(i, row)| if i % 3 == 0 { person(&[""], 0) } else { row.clone() }).collect();
     assert_eq!(shapes(&Setting::new(1, full.clone(), other)), shapes(&Setting::new(1, full, emptied)));
 }
 

@@ -23,7 +23,8 @@ pub struct Entries {
 impl Entries {
     /// Checks the shape: 1..=8 columns of equal length, as many totals in each value column.
     pub(crate) fn check(&self, columns: usize, values: usize) -> Result<(), Error> {
-        let shape = |what: String| Err(Error::internal(format!("the prepared table does not fit the question: {what}")));
+        let shape =
+            |what: String| Err(Error::internal(format!("the prepared table does not fit the question: {what}")));
         if self.identifiers.len() != columns || !(1..=COLUMNS_MAX).contains(&columns) {
             return shape(format!("{} identifier columns for {columns}", self.identifiers.len()));
         }

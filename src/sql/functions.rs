@@ -96,7 +96,11 @@ impl AggregateUDFImpl for PrivateAggregate {
 
     fn return_type(&self, argument_types: &[DataType]) -> Result<DataType> {
         let [argument] = argument_types else {
-            return Err(DataFusionError::Plan(format!("{} takes one argument, not {}", self.kind, argument_types.len())));
+            return Err(DataFusionError::Plan(format!(
+                "{} takes one argument, not {}",
+                self.kind,
+                argument_types.len()
+            )));
         };
         result_type(self.kind, argument)
     }
@@ -131,7 +135,11 @@ fn result_type(kind: PrivateAggregateKind, argument: &DataType) -> Result<DataTy
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
             DataType::Decimal128(DECIMAL128_MAX_PRECISION, *scale)
         }
-        other => return Err(DataFusionError::Plan(format!("{kind} takes an integer, a decimal of at most 38 digits or a float, not {other}"))),
+        other => {
+            return Err(DataFusionError::Plan(format!(
+                "{kind} takes an integer, a decimal of at most 38 digits or a float, not {other}"
+            )));
+        }
     };
     Ok(if kind == PrivateAggregateKind::Avg { DataType::Float64 } else { sum })
 }
@@ -156,11 +164,14 @@ impl ExprPlanner for PrivateAggregatePlanner {
             return Ok(PlannerResult::Original(raw));
         }
         if kind != PrivateAggregateKind::Count {
-            return Err(DataFusionError::Plan(format!("{kind} needs a column, as in {kind}(p.amount); only PRIVATE_INTERSECT_COUNT takes *")));
+            return Err(DataFusionError::Plan(format!(
+                "{kind} needs a column, as in {kind}(p.amount); only PRIVATE_INTERSECT_COUNT takes *"
+            )));
         }
         let name = format!("{}(*)", kind.sql_name());
         let all = vec![Expr::Literal(COUNT_STAR_EXPANSION, None)];
-        let counted = AggregateFunction::new_udf(raw.func, all, raw.distinct, raw.filter, raw.order_by, raw.null_treatment);
+        let counted =
+            AggregateFunction::new_udf(raw.func, all, raw.distinct, raw.filter, raw.order_by, raw.null_treatment);
         Ok(PlannerResult::Planned(Expr::AggregateFunction(counted).alias(name)))
     }
 }
@@ -182,7 +193,9 @@ mod tests {
         assert_eq!(of(Avg, DataType::Decimal128(10, 2)), Ok(DataType::Float64));
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Float64));
         assert_eq!(of(Sum, dictionary), Ok(DataType::Float64));
-        for argument in [DataType::Utf8, DataType::Date32, DataType::Boolean, DataType::Null, DataType::Decimal256(40, 2)] {
+        for argument in
+            [DataType::Utf8, DataType::Date32, DataType::Boolean, DataType::Null, DataType::Decimal256(40, 2)]
+        {
             let error = of(Sum, argument.clone()).expect_err("not a number");
             assert!(error.contains(&format!("not {argument}")), "{error}");
         }

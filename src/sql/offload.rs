@@ -23,11 +23,12 @@ pub(super) async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Se
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datafusion::common::runtime::SpawnedTask;
 
     #[tokio::test]
     async fn a_panic_reaches_the_task_that_waits_and_the_pool_lives_on() {
-        let waiting = tokio::spawn(off_runtime(|| panic!("on purpose")));
-        assert!(waiting.await.unwrap_err().is_panic());
+        let waiting = SpawnedTask::spawn(off_runtime(|| panic!("on purpose")));
+        assert!(waiting.join().await.unwrap_err().is_panic());
         assert_eq!(off_runtime(|| 2 + 2).await, Ok(4));
     }
 }

@@ -145,8 +145,9 @@ impl UserDefinedLogicalNodeCore for PrivateQuery {
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
-        let [local] = <[LogicalPlan; 1]>::try_from(inputs)
-            .map_err(|inputs| DataFusionError::Internal(format!("a private query has one input, not {}", inputs.len())))?;
+        let [local] = <[LogicalPlan; 1]>::try_from(inputs).map_err(|inputs| {
+            DataFusionError::Internal(format!("a private query has one input, not {}", inputs.len()))
+        })?;
         if !exprs.is_empty() || local.schema().fields().len() != self.local.schema().fields().len() {
             return Err(DataFusionError::Internal("a rewrite changed the columns of a private query".to_owned()));
         }

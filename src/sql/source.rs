@@ -56,7 +56,7 @@ pub struct PolicySource {
     party: Arc<Party>,
     budgets: Budgets,
     engine: SessionContext,
-    prepared: Mutex<Vec<(PreparedKey, Arc<OnceCell<Arc<Prepared>>>)>>,
+    prepared: Mutex<Kept>,
     /// The columns that each table had when it was last read: a share stays published while its files
     /// are away for a moment, and whoever asks then hears what is wrong.
     published: Mutex<HashMap<String, SchemaRef>>,
@@ -69,6 +69,12 @@ struct PreparedKey {
     version: TableVersion,
     identifiers: Vec<(Vec<String>, Normaliser)>,
 }
+
+/// A prepared table, or one that is being prepared: who asks for it meanwhile waits for the same.
+type Place = Arc<OnceCell<Arc<Prepared>>>;
+
+/// The prepared tables that are kept, the latest asked first.
+type Kept = Vec<(PreparedKey, Place)>;
 
 struct Prepared {
     table: PreparedTable,
@@ -207,7 +213,7 @@ impl PolicySource {
     }
 
     /// The place of a prepared table among the few that are kept, moved to the front.
-    fn place(&self, key: &PreparedKey) -> Arc<OnceCell<Arc<Prepared>>> {
+    fn place(&self, key: &PreparedKey) -> Place {
         let mut kept = self.kept();
         let place = match kept.iter().position(|(known, _)| known == key) {
             Some(index) => kept.remove(index).1,
@@ -220,7 +226,7 @@ impl PolicySource {
         place
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<(PreparedKey, Arc<OnceCell<Arc<Prepared>>>)>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         // Whole after every single operation.
         self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }

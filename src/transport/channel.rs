@@ -102,7 +102,12 @@ pub struct BatchSender {
 
 impl BatchSender {
     /// Begins a direction: queues its schema.
-    pub(crate) fn new(phase: Phase, schema: SchemaRef, frames: mpsc::Sender<Frame>, counted: Arc<Counted>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        phase: Phase,
+        schema: SchemaRef,
+        frames: mpsc::Sender<Frame>,
+        counted: Arc<Counted>,
+    ) -> Result<Self, Error> {
         let mut encoder = Encoder::new(phase, schema)?;
         let frame = encoder.schema();
         counted.sent.fetch_add(frame.bytes(), Ordering::Relaxed);
@@ -167,7 +172,14 @@ impl BatchReceiver {
         frames: BoxStream<'static, Result<Frame, Error>>,
         counted: Arc<Counted>,
     ) -> Self {
-        BatchReceiver { peer: peer.to_owned(), phase, decoder: Decoder::new(phase, schema), frames, counted, ended: false }
+        BatchReceiver {
+            peer: peer.to_owned(),
+            phase,
+            decoder: Decoder::new(phase, schema),
+            frames,
+            counted,
+            ended: false,
+        }
     }
 
     /// The next batch, or the end. May be dropped and called again without losing anything.

@@ -38,7 +38,9 @@ pub async fn drive<S: Session>(
     let mut run = Run {
         lost: channel.lost(),
         // An absurdly long deadline is none.
-        overdue: Instant::now().checked_add(deadlines.session).unwrap_or_else(|| Instant::now() + Duration::from_secs(1 << 30)),
+        overdue: Instant::now()
+            .checked_add(deadlines.session)
+            .unwrap_or_else(|| Instant::now() + Duration::from_secs(1 << 30)),
         deadlines: *deadlines,
         observer,
     };
@@ -48,15 +50,16 @@ pub async fn drive<S: Session>(
         // Schemas and rows beforehand: a session may move between threads, but not be shared by them.
         let (out, expect, rows) = (session.out_schema(), session.in_schema(), session.progress().rows_total);
         run.observer.phase_opened(phase, rows);
-        let mut exchange = match run.waiting(phase, run.deadlines.idle, channel.open(phase, out, expect)).await.flatten() {
-            Ok(exchange) => exchange,
-            Err(error) => {
-                // Before the first phase stands there is no other stream to hear from.
-                let error = if phase == Phase::Hello { error } else { run.in_the_peers_words(error).await };
-                channel.close(Err(&error)).await;
-                return Err(error);
-            }
-        };
+        let mut exchange =
+            match run.waiting(phase, run.deadlines.idle, channel.open(phase, out, expect)).await.flatten() {
+                Ok(exchange) => exchange,
+                Err(error) => {
+                    // Before the first phase stands there is no other stream to hear from.
+                    let error = if phase == Phase::Hello { error } else { run.in_the_peers_words(error).await };
+                    channel.close(Err(&error)).await;
+                    return Err(error);
+                }
+            };
         match run.phase(phase, session, &mut exchange, opened).await {
             Ok(advanced) => session = advanced,
             Err(error) => {
@@ -111,7 +114,9 @@ impl Run {
                             self.observer.progressed(phase, session.progress());
                         }
                         Output::Wait if !receiving => {
-                            return Err(Error::internal(format!("phase {phase} waits for input after its input's end")));
+                            return Err(Error::internal(format!(
+                                "phase {phase} waits for input after its input's end"
+                            )));
                         }
                         Output::Wait => nothing_to_send = true,
                         Output::Done => {
@@ -176,7 +181,12 @@ impl Run {
     }
 
     /// Awaits the peer, for so long.
-    async fn waiting<T>(&mut self, phase: Phase, patience: Duration, what: impl Future<Output = T>) -> Result<T, Error> {
+    async fn waiting<T>(
+        &mut self,
+        phase: Phase,
+        patience: Duration,
+        what: impl Future<Output = T>,
+    ) -> Result<T, Error> {
         tokio::select! {
             biased;
             result = what => Ok(result),
@@ -200,7 +210,11 @@ impl Run {
                 match receiver.receive().await {
                     Ok(Received::Batch(_)) => {}
                     Ok(Received::End) => {
-                        return PeerMisbehaved::Malformed { phase, reason: "the peer does not take our direction".to_owned() }.into();
+                        return PeerMisbehaved::Malformed {
+                            phase,
+                            reason: "the peer does not take our direction".to_owned(),
+                        }
+                        .into();
                     }
                     Err(error) => return error,
                 }
@@ -218,7 +232,9 @@ impl Run {
     async fn in_the_peers_words(&mut self, error: Error) -> Error {
         match error {
             Error::Environment(_) => match timeout(WORDS_MAX, self.lost.wait()).await {
-                Ok(reason) if reason.fault() != Fault::Environment || matches!(reason, Error::Reported { .. }) => reason,
+                Ok(reason) if reason.fault() != Fault::Environment || matches!(reason, Error::Reported { .. }) => {
+                    reason
+                }
                 _ => error,
             },
             error => error,
@@ -227,12 +243,7 @@ impl Run {
 }
 
 /// The next thing that can be done.
-async fn next<'a>(
-    sender: &'a mut BatchSender,
-    send: bool,
-    receiver: &mut BatchReceiver,
-    receive: bool,
-) -> Event<'a> {
+async fn next<'a>(sender: &'a mut BatchSender, send: bool, receiver: &mut BatchReceiver, receive: bool) -> Event<'a> {
     // Fair between the two, so that neither a flood nor a wide queue starves the other direction.
     tokio::select! {
         room = sender.room(), if send => Event::Room(room),

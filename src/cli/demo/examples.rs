@@ -93,7 +93,8 @@ impl Example {
     pub fn story(&self) -> anyhow::Result<&'static Story> {
         let question = self.question()?;
         let story = STORIES.iter().find(|story| story.name == question.story);
-        let story = story.with_context(|| format!("{} is of a story '{}' that there is not", self.name, question.story))?;
+        let story =
+            story.with_context(|| format!("{} is of a story '{}' that there is not", self.name, question.story))?;
         ensure!(
             story.parties.iter().any(|party| party.name == question.asks),
             "{} is asked by '{}', who is no party of the story '{}'",

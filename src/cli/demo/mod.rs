@@ -69,10 +69,7 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 async fn all(arguments: &DemoArguments) -> anyhow::Result<()> {
     let DemoArguments { rows, folder } = arguments;
-    ensure!(
-        (ROWS_MIN..=ROWS_MAX).contains(rows),
-        "--rows is {rows}; the demo's stories need {ROWS_MIN} to {ROWS_MAX}"
-    );
+    ensure!((ROWS_MIN..=ROWS_MAX).contains(rows), "--rows is {rows}; the demo's stories need {ROWS_MIN} to {ROWS_MAX}");
     let began = Instant::now();
     folder::claim(folder)?;
     let binary = std::env::current_exe().context("this program's own file cannot be found, which the servers need")?;

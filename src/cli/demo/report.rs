@@ -92,7 +92,11 @@ pub(super) fn outcome(asks: &str, asked: &Asked, measures: &[Measure]) -> String
 /// The heading of the refused questions.
 pub(super) fn refusals(asks: &str, peer: &str) -> String {
     let mut text = format!("\nRefused {}\n\n", "-".repeat(WIDTH - 8));
-    paragraph(&mut text, "", &format!("What {peer} does not share, {asks} cannot ask; nothing is sent or charged for it."));
+    paragraph(
+        &mut text,
+        "",
+        &format!("What {peer} does not share, {asks} cannot ask; nothing is sent or charged for it."),
+    );
     text
 }
 
@@ -111,7 +115,9 @@ pub(super) fn closing(folder: &Path, questions: usize, equal: usize, seconds: f6
     paragraph(
         &mut text,
         "",
-        &format!("{equal} of {questions} answers are the truth. All of it took {seconds:.0} s; the servers are stopped."),
+        &format!(
+            "{equal} of {questions} answers are the truth. All of it took {seconds:.0} s; the servers are stopped."
+        ),
     );
     text.push('\n');
     paragraph(&mut text, "", "To play on, with the files as they are: start the party that answers in one terminal,");
@@ -138,7 +144,8 @@ fn table(text: &mut String, measures: &[Measure]) {
     let rows: Vec<[String; 4]> = measures
         .iter()
         .map(|measure| {
-            let difference = if measure.is_equal() { "0".to_owned() } else { grouped(&measure.difference().to_string()) };
+            let difference =
+                if measure.is_equal() { "0".to_owned() } else { grouped(&measure.difference().to_string()) };
             [measure.name.clone(), grouped(&measure.answer_text), grouped(&measure.truth_text), difference]
         })
         .collect();
@@ -328,7 +335,11 @@ mod tests {
             }),
             ..RunReport::default()
         };
-        Asked { batches: Vec::new(), seconds: 1.94, runs: vec![Run { peer: "advertiser".to_owned(), question, report }] }
+        Asked {
+            batches: Vec::new(),
+            seconds: 1.94,
+            runs: vec![Run { peer: "advertiser".to_owned(), question, report }],
+        }
     }
 
     fn measures() -> Vec<Measure> {
@@ -339,10 +350,7 @@ mod tests {
             answer_text: text[0].to_owned(),
             truth_text: text[1].to_owned(),
         };
-        vec![
-            measure("buyers", 1480.0, 1480.0, ["1480", "1480"]),
-            measure("revenue", 61.5, 60.25, ["61.50", "60.25"]),
-        ]
+        vec![measure("buyers", 1480.0, 1480.0, ["1480", "1480"]), measure("revenue", 61.5, 60.25, ["61.50", "60.25"])]
     }
 
     #[test]

@@ -58,18 +58,24 @@ impl Server {
     /// # Errors
     /// If it ends, or takes too long; with the last line of its log.
     pub(super) async fn answers(&mut self, asker: &Party) -> anyhow::Result<()> {
-        let known = asker.peer(&self.party).with_context(|| format!("'{}' does not know '{}'", asker.name, self.party))?;
+        let known =
+            asker.peer(&self.party).with_context(|| format!("'{}' does not know '{}'", asker.name, self.party))?;
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-                bail!("the server of '{}' ended ({status}): {}", self.party, log.lines().last().unwrap_or("no word in its log"));
+                bail!(
+                    "the server of '{}' ended ({status}): {}",
+                    self.party,
+                    log.lines().last().unwrap_or("no word in its log")
+                );
             }
             let peer = Peer::new(&known.name, &asker.name, &known.address, Deadlines::default())?;
             match peer.shares().await {
                 Ok(_) => return Ok(()),
                 Err(error) if began.elapsed() > START_MAX => {
-                    return Err(anyhow!(error)).with_context(|| format!("the server of '{}' does not answer", self.party));
+                    return Err(anyhow!(error))
+                        .with_context(|| format!("the server of '{}' does not answer", self.party));
                 }
                 Err(_) => tokio::time::sleep(START_PAUSE).await,
             }

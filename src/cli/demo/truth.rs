@@ -78,8 +78,14 @@ pub fn compare(answer: &[RecordBatch], truth: &[RecordBatch]) -> anyhow::Result<
         answer.num_rows(),
         truth.num_rows()
     );
-    let names = |batch: &RecordBatch| batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-    ensure!(names(&answer) == names(&truth), "the answer's columns are {:?}, the truth's {:?}", names(&answer), names(&truth));
+    let names =
+        |batch: &RecordBatch| batch.schema().fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+    ensure!(
+        names(&answer) == names(&truth),
+        "the answer's columns are {:?}, the truth's {:?}",
+        names(&answer),
+        names(&truth)
+    );
     let mut measures = Vec::new();
     for row in 0..answer.num_rows() {
         let mut labels = String::new();
@@ -149,10 +155,8 @@ mod tests {
 
     #[test]
     fn a_null_is_no_number() {
-        let measures = compare(
-            &[batch("toys", [Some(1), None], Some(1.0))],
-            &[batch("toys", [Some(1), Some(0)], Some(1.0))],
-        );
+        let measures =
+            compare(&[batch("toys", [Some(1), None], Some(1.0))], &[batch("toys", [Some(1), Some(0)], Some(1.0))]);
         assert!(!measures.unwrap()[2].is_equal());
     }
 

@@ -1,6 +1,7 @@
 //! From the text of a `party.toml` to a [`Party`]: every key known, every value possible, every name
 //! referring to something, or an error that says where, what, and what would be right.
 
+mod budget;
 mod reader;
 mod share;
 

@@ -1,30 +1,24 @@
-//! `[[share]]`, `[[ask]]` and their budgets.
+//! `[[share]]` and `[[ask]]`.
 
 use crate::psi::normalise::{Normaliser, NormaliserNameError};
 use crate::psi::{COLUMNS_MAX, FilteredRows};
 
-use super::super::decimal::Decimal;
 use super::super::error::ConfigError;
 use super::super::names;
 use super::super::party::{
-    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, Identifier, Party, RequesterValues, Share, ShareLines, Sizes,
+    AggregateRule, Ask, AskedRows, Clip, Identifier, Party, RequesterValues, Share, ShareLines, Sizes,
 };
+use super::budget::{ask_budget, share_budget};
 use super::reader::{Key, LaterKey, Section, Value};
 
 /// The most identifiers, aggregated columns and filter columns that one share names.
 const SHARED_MAX: usize = 256;
 /// The most columns of one composite identifier.
 const COMPOSITE_MAX: usize = 16;
-/// The most queries of a budget.
-const QUERIES_MAX: u64 = 1_000_000;
 /// The most decimals of a fixed point: 10^18 units still fit 64 bits.
 const DECIMALS_MAX: u64 = 18;
 /// The most rows of one person that a count may count.
 const MAX_ROWS_MAX: u64 = 1_000_000_000;
-/// The most decimals of an epsilon, so that its share of one query is an exact, small fraction.
-const EPSILON_DECIMALS_MAX: u8 = 6;
-/// The largest epsilon that is still worth calling one.
-const EPSILON_MAX: i64 = 100;
 /// The least noisy number of matches, where the policy does not say.
 const MINIMUM_MATCHED: u64 = 50;
 /// The identifiers per query that an ask's budget is computed for, where the policy does not say.
@@ -71,13 +65,6 @@ const REQUESTER_VALUES: &[Key] = &[
     Key { name: "max", example: "max = 100" },
     Key { name: "max_rows", example: "max_rows = 20" },
 ];
-const BUDGET: &[Key] = &[
-    Key { name: "population", example: "population = \"shoppers\"" },
-    Key { name: "queries", example: "queries = 10" },
-    Key { name: "sizes", example: "sizes = { epsilon = 2.0 }" },
-    Key { name: "outputs", example: "outputs = { noise = \"none\" }" },
-    Key { name: "period", example: "period = \"forever\"" },
-];
 const ASK: &[Key] = &[
     Key { name: "of", example: "of = [\"publisher\"]" },
     Key { name: "population", example: "population = \"shoppers\"" },
@@ -85,32 +72,6 @@ const ASK: &[Key] = &[
     Key { name: "identifiers", example: "identifiers = 3" },
     Key { name: "budget", example: "[ask.budget], and in it: queries = 100, sizes = { epsilon = 2.0 }" },
 ];
-const ASK_BUDGET: &[Key] = &[
-    Key { name: "queries", example: "queries = 100" },
-    Key { name: "sizes", example: "sizes = { epsilon = 2.0 }" },
-    Key { name: "period", example: "period = \"forever\"" },
-];
-const ASK_BUDGET_LATER: &[LaterKey] = &[LaterKey {
-    name: "outputs",
-    sentence: "remove it: results come to the asking party, the other one's budget is charged for them",
-}];
-const SIZES: &[Key] = &[
-    Key { name: "epsilon", example: "epsilon = 2.0" },
-    Key { name: "delta", example: "delta = 1e-7" },
-    Key { name: "exact", example: "exact = true" },
-];
-const OUTPUTS: &[Key] = &[Key { name: "noise", example: "noise = \"none\"" }];
-const OUTPUTS_LATER: &[LaterKey] = &[
-    LaterKey {
-        name: "epsilon",
-        sentence: "results carry no noise yet: write outputs = { noise = \"none\" } if exact results may leave, or do not share the table",
-    },
-    LaterKey {
-        name: "delta",
-        sentence: "results carry no noise yet: write outputs = { noise = \"none\" } if exact results may leave, or do not share the table",
-    },
-];
-
 /// Reads all `[[share]]`; tables and peers are those of `party`.
 pub(super) fn shares(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Share>, ConfigError> {
     let mut shares: Vec<Share> = Vec::new();
@@ -241,7 +202,7 @@ fn known_peers<'s, 'd>(value: &Value<'s, 'd>, party: &Party) -> Result<Vec<(Stri
     Ok(named)
 }
 
-fn one_of<'a, T>(value: &Value<'_, '_>, choices: &'a [(&'static str, T)]) -> Result<&'a T, ConfigError> {
+pub(super) fn one_of<'a, T>(value: &Value<'_, '_>, choices: &'a [(&'static str, T)]) -> Result<&'a T, ConfigError> {
     let text = value.text()?;
     choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| choice).ok_or_else(|| {
         value.error(
@@ -384,75 +345,6 @@ fn requester_values(value: &Value<'_, '_>) -> Result<Option<RequesterValues>, Co
     Ok(clip(&section)?.map(|clip| RequesterValues { clip, max_rows }))
 }
 
-fn share_budget(value: &Value<'_, '_>, table: &str) -> Result<BudgetTerms, ConfigError> {
-    let section = value.section(format!("[share.budget] of '{table}'"), BUDGET, &[])?;
-    let population = section.required("population")?.sql_name()?;
-    let outputs = section.required("outputs")?.section(format!("outputs of '{table}'"), OUTPUTS, OUTPUTS_LATER)?;
-    one_of(outputs.required("noise")?, &[("none", ())])?;
-    budget(&section, population)
-}
-
-/// What the budgets of shares and asks have in common.
-fn budget(section: &Section<'_, '_>, population: String) -> Result<BudgetTerms, ConfigError> {
-    let queries = section.required("queries")?.whole(1..=QUERIES_MAX)?;
-    let sizes = sizes(section.required("sizes")?)?;
-    if let Some(period) = section.optional("period")
-        && period.text()? != "forever"
-    {
-        return Err(period.error(
-            format_args!(
-                "is '{}', and budgets that renew are not supported by this version",
-                names::shown(period.text()?)
-            ),
-            "write \"forever\" or leave it out",
-        ));
-    }
-    Ok(BudgetTerms { population, queries, sizes, line: section.line() })
-}
-
-fn sizes(value: &Value<'_, '_>) -> Result<Sizes, ConfigError> {
-    let section = value.section("sizes", SIZES, &[])?;
-    let (epsilon, delta) = (section.optional("epsilon"), section.optional("delta"));
-    if let Some(exact) = section.optional("exact") {
-        if !exact.boolean()? {
-            return Err(exact.error("is false, which says nothing", "write sizes = { epsilon = 2.0 }"));
-        }
-        if epsilon.is_some() || delta.is_some() {
-            return Err(
-                exact.error("stands beside epsilon or delta", "write either { exact = true } or { epsilon = 2.0 }")
-            );
-        }
-        return Ok(Sizes::Exact);
-    }
-    let Some(value) = epsilon else {
-        return Err(section.error(
-            "sizes lacks 'epsilon'",
-            "write sizes = { epsilon = 2.0 }, or sizes = { exact = true } if the numbers of matches may be seen exactly",
-        ));
-    };
-    let epsilon = value.decimal()?;
-    if epsilon <= Decimal::ZERO || epsilon > Decimal::from(EPSILON_MAX) || epsilon.decimals() > EPSILON_DECIMALS_MAX {
-        return Err(value.error(
-            format_args!("is {epsilon}"),
-            format!("it must be above 0, at most {EPSILON_MAX}, with at most {EPSILON_DECIMALS_MAX} decimals"),
-        ));
-    }
-    let delta = match delta {
-        None => None,
-        Some(value) => {
-            let delta = value.decimal()?;
-            if delta <= Decimal::ZERO || delta >= Decimal::from(1) {
-                return Err(value.error(
-                    format_args!("is {delta}"),
-                    "it must be above 0 and below 1, or left out for 1 / (10 N), N the larger table",
-                ));
-            }
-            Some(delta)
-        }
-    };
-    Ok(Sizes::Private { epsilon, delta })
-}
-
 /// Reads all `[[ask]]`; peers are those of `party`.
 pub(super) fn asks(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Ask>, ConfigError> {
     let mut asks: Vec<Ask> = Vec::new();
@@ -469,7 +361,7 @@ pub(super) fn asks(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Ask>, Con
         }
         let population = section.required("population")?.sql_name()?;
         let budget_value = section.required("budget")?;
-        let budget = budget(&budget_value.section("[ask.budget]", ASK_BUDGET, ASK_BUDGET_LATER)?, population)?;
+        let budget = ask_budget(budget_value, population)?;
         let rows = match section.optional("rows") {
             None => AskedRows::Pad,
             Some(value) => *one_of(value, &[("pad", AskedRows::Pad), ("reveal", AskedRows::Reveal)])?,

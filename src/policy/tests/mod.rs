@@ -2,5 +2,6 @@
 
 mod budgets;
 mod columns;
+mod mistakes;
 mod parse;
 mod permit;

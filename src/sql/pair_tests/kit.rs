@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::Result;
 use datafusion::prelude::SessionContext;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 
 use crate::policy::{Budgets, Party};
 use crate::sql::{Asker, PolicySource, install_psi_planner, open_table, register};
@@ -115,13 +115,8 @@ pub(super) struct Pair {
     pub(super) asker: Arc<Asker>,
     pub(super) source: Arc<PolicySource>,
     pub(super) answering: Budgets,
-    server: JoinHandle<()>,
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        self.server.abort();
-    }
+    /// Ends with the pair.
+    _server: SpawnedTask<()>,
 }
 
 pub(super) fn party(folder: &Path, text: &str) -> Party {
@@ -160,11 +155,11 @@ impl Pair {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = PeerServer::new("advertiser", Arc::clone(&source), ServerLimits::default());
-        let server = tokio::spawn(async move { server.serve(listener, std::future::pending()).await.unwrap() });
+        let server = SpawnedTask::spawn(async move { server.serve(listener, std::future::pending()).await.unwrap() });
         let asking = Arc::new(publisher(folder.path(), ask, port));
         let asker = Arc::new(Asker::new(Arc::clone(&asking), Budgets::new(&asking)).unwrap());
         let context = session(&asker).await;
-        Pair { folder, context, asker, source, answering, server }
+        Pair { folder, context, asker, source, answering, _server: server }
     }
 
     pub(super) async fn open() -> Pair {

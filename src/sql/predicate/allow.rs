@@ -100,7 +100,10 @@ fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
     match node {
         Expr::Column(column) => {
             if let Some(relation) = &column.relation {
-                return Err(format!("'{relation}.{}' is qualified: a filter names columns without their table", column.name));
+                return Err(format!(
+                    "'{relation}.{}' is qualified: a filter names columns without their table",
+                    column.name
+                ));
             }
             if !scope.filter_on.contains(&column.name) {
                 return Err(format!("column '{}' cannot be filtered on; {}", column.name, filterable(scope.filter_on)));
@@ -108,7 +111,11 @@ fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
             let field = scope.columns.field_with_name(&column.name);
             let field = field.map_err(|_| format!("column '{}' is not among the shared columns", column.name))?;
             if !is_scalar(field.data_type()) {
-                return Err(format!("column '{}' is of type {}, which cannot be compared", column.name, field.data_type()));
+                return Err(format!(
+                    "column '{}' is of type {}, which cannot be compared",
+                    column.name,
+                    field.data_type()
+                ));
             }
             Ok(Continue)
         }
@@ -145,7 +152,8 @@ fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
         Expr::Negative(_) => Err("negation of a value can overflow; compare with a negative literal".to_owned()),
         Expr::Alias(_) => Err("a filter has no alias".to_owned()),
         Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_) | Expr::SetComparison(_) => {
-            Err("a subquery cannot travel: its tables are not the peer's to read; write the values as a list".to_owned())
+            Err("a subquery cannot travel: its tables are not the peer's to read; write the values as a list"
+                .to_owned())
         }
         Expr::AggregateFunction(call) => Err(format!("aggregate {} has no place in a filter", call.func.name())),
         Expr::WindowFunction(_) => Err("a window function has no place in a filter".to_owned()),
@@ -192,9 +200,9 @@ fn operator(op: Operator) -> Option<&'static str> {
         | Operator::ILikeMatch
         | Operator::NotLikeMatch
         | Operator::NotILikeMatch => None,
-        Operator::Plus | Operator::Minus | Operator::Multiply => {
-            Some("on a column can overflow, which would tell a value; move the arithmetic to the other side of the comparison")
-        }
+        Operator::Plus | Operator::Minus | Operator::Multiply => Some(
+            "on a column can overflow, which would tell a value; move the arithmetic to the other side of the comparison",
+        ),
         Operator::Divide | Operator::IntegerDivide | Operator::Modulo => {
             Some("can divide by zero, which would tell a value; compare with a multiple instead")
         }
@@ -229,7 +237,11 @@ fn function(call: &ScalarFunction) -> Result<(), String> {
                 let value = literal(argument).and_then(|value| value.cast_to(&DataType::Int64).ok());
                 matches!(value, Some(ScalarValue::Int64(Some(0..=COUNT_MAX))))
             };
-            if later().all(bounded) { Ok(()) } else { Err(format!("{name} takes literal numbers from 0 to {COUNT_MAX}")) }
+            if later().all(bounded) {
+                Ok(())
+            } else {
+                Err(format!("{name} takes literal numbers from 0 to {COUNT_MAX}"))
+            }
         }
         Arguments::DatePart => {
             let part = call.args.first().and_then(literal).and_then(|value| value.try_as_str().flatten());
@@ -252,7 +264,9 @@ fn cast(inner: &Expr, to: &DataType, safe: bool, scope: &Scope) -> Result<(), St
         return Ok(());
     }
     let verb = if safe { "TRY_CAST" } else { "CAST" };
-    Err(format!("{verb} from {from} to {to} can fail on a value, which would tell it; compare with a literal of type {from}"))
+    Err(format!(
+        "{verb} from {from} to {to} can fail on a value, which would tell it; compare with a literal of type {from}"
+    ))
 }
 
 /// Scalars that compare, by value and without a way to fail.
@@ -304,9 +318,9 @@ pub(crate) fn is_wider_integer(from: &DataType, to: &DataType) -> bool {
 /// Precision and scale of a decimal of at most 128 bits.
 pub(crate) fn decimal(column: &DataType) -> Option<(u8, i8)> {
     match column {
-        DataType::Decimal32(precision, scale) | DataType::Decimal64(precision, scale) | DataType::Decimal128(precision, scale) => {
-            Some((*precision, *scale))
-        }
+        DataType::Decimal32(precision, scale)
+        | DataType::Decimal64(precision, scale)
+        | DataType::Decimal128(precision, scale) => Some((*precision, *scale)),
         _ => None,
     }
 }
@@ -327,13 +341,15 @@ fn is_total_cast(from: &DataType, to: &DataType) -> bool {
             _ => false,
         };
     }
-    let milliseconds = matches!(to, DataType::Date64 | DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, None));
+    let milliseconds =
+        matches!(to, DataType::Date64 | DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, None));
     is_wider_integer(from, to)
         || (is_text(from) && is_text(to))
         || ((from.is_integer() || from == &DataType::Boolean) && is_text(to))
         || ((from.is_integer() || decimal(from).is_some() || from == &DataType::Float32) && to == &DataType::Float64)
         || (from == &DataType::Date32 && milliseconds)
-        || (matches!(from, DataType::Binary | DataType::FixedSizeBinary(_)) && matches!(to, DataType::LargeBinary | DataType::BinaryView))
+        || (matches!(from, DataType::Binary | DataType::FixedSizeBinary(_))
+            && matches!(to, DataType::LargeBinary | DataType::BinaryView))
 }
 
 /// Casts that give NULL where they overflow. Others, among them timestamp to date, can fail even so.

@@ -86,7 +86,9 @@ fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, Stri
         return Err("a filter has no alias".to_owned());
     }
     let expr = PARSER.create_logical_expr_from_sql_expr(parsed, &schema).map_err(|error| match error.find_root() {
-        DataFusionError::SchemaError(..) => format!("it names a column that is not shared for filters; {}", filterable(filter_on)),
+        DataFusionError::SchemaError(..) => {
+            format!("it names a column that is not shared for filters; {}", filterable(filter_on))
+        }
         _ => readable(&error),
     })?;
     let scope = Scope { columns, filter_on, schema: &schema };
@@ -171,7 +173,9 @@ fn spell_numbers(expr: Expr) -> Result<Expr, DataFusionError> {
     };
     let spelled = expr.transform_up(|node| {
         Ok(match node {
-            Expr::Literal(value, metadata) if value.is_null() || plain(&value) => Transformed::no(Expr::Literal(value, metadata)),
+            Expr::Literal(value, metadata) if value.is_null() || plain(&value) => {
+                Transformed::no(Expr::Literal(value, metadata))
+            }
             Expr::Literal(value, _) => {
                 let text = Expr::Literal(ScalarValue::Utf8(Some(value.to_string())), None);
                 Transformed::yes(Expr::Cast(Cast::new(Box::new(text), value.data_type())))
@@ -225,7 +229,8 @@ fn check_types(expr: &Expr, columns: &Schema, schema: &DFSchema) -> Result<(), S
         return Err(format!("it is of type {kind}, and a filter is true or false"));
     }
     let whole = DFSchema::try_from(columns.clone()).map_err(|error| readable(&error))?;
-    let physical = create_physical_expr(expr, &whole, &ExecutionProps::new(), &PhysicalPlanningContext::default()).map_err(|error| readable(&error))?;
+    let physical = create_physical_expr(expr, &whole, &ExecutionProps::new(), &PhysicalPlanningContext::default())
+        .map_err(|error| readable(&error))?;
     let empty = RecordBatch::new_empty(Arc::new(columns.clone()));
     physical.evaluate(&empty).map(drop).map_err(|error| readable(&error))
 }

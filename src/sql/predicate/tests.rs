@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray, TimestampNanosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
 use proptest::prelude::*;
@@ -28,7 +28,20 @@ fn columns() -> Schema {
 }
 
 fn filter_on() -> Vec<String> {
-    let names = ["category", "Odd Name", "select", "days", "big", "amount", "score", "bought_at", "paid_at", "seen_at", "member", "tags"];
+    let names = [
+        "category",
+        "Odd Name",
+        "select",
+        "days",
+        "big",
+        "amount",
+        "score",
+        "bought_at",
+        "paid_at",
+        "seen_at",
+        "member",
+        "tags",
+    ];
     names.map(str::to_owned).to_vec()
 }
 
@@ -38,7 +51,10 @@ fn parse(text: &str) -> Result<Expr, Error> {
 
 /// The least and greatest values of every type, nulls, and text of every kind.
 fn extremes() -> RecordBatch {
-    let texts = || Arc::new(StringArray::from(vec![None, Some(""), Some("ß\u{1F600}'%_\\"), Some("toys"), Some("-12e400")])) as ArrayRef;
+    let texts = || {
+        Arc::new(StringArray::from(vec![None, Some(""), Some("ß\u{1F600}'%_\\"), Some("toys"), Some("-12e400")]))
+            as ArrayRef
+    };
     let schema = columns();
     let days = || Arc::new(Int32Array::from(vec![None, Some(i32::MIN), Some(i32::MAX), Some(0), Some(-1)])) as ArrayRef;
     let far = vec![None, Some(i64::MIN), Some(i64::MAX), Some(0), Some(1_700_000_000_000_000)];
@@ -49,10 +65,20 @@ fn extremes() -> RecordBatch {
             "select" | "days" => days(),
             "big" => Arc::new(Int64Array::from(far.clone())) as ArrayRef,
             "amount" => Arc::new(
-                Decimal128Array::from(vec![None, Some(-9_999_999_999), Some(9_999_999_999), Some(0), Some(1)]).with_precision_and_scale(10, 2).unwrap(),
+                Decimal128Array::from(vec![None, Some(-9_999_999_999), Some(9_999_999_999), Some(0), Some(1)])
+                    .with_precision_and_scale(10, 2)
+                    .unwrap(),
             ),
-            "score" => Arc::new(Float64Array::from(vec![None, Some(f64::NAN), Some(f64::INFINITY), Some(f64::MIN), Some(-0.0)])),
-            "bought_at" => Arc::new(Date32Array::from(vec![None, Some(i32::MIN), Some(i32::MAX), Some(0), Some(20_000)])),
+            "score" => Arc::new(Float64Array::from(vec![
+                None,
+                Some(f64::NAN),
+                Some(f64::INFINITY),
+                Some(f64::MIN),
+                Some(-0.0),
+            ])),
+            "bought_at" => {
+                Arc::new(Date32Array::from(vec![None, Some(i32::MIN), Some(i32::MAX), Some(0), Some(20_000)]))
+            }
             "paid_at" => Arc::new(TimestampMicrosecondArray::from(far.clone())),
             "seen_at" => Arc::new(TimestampNanosecondArray::from(far.clone())),
             "member" => Arc::new(BooleanArray::from(vec![None, Some(true), Some(false), Some(true), Some(false)])),
@@ -65,7 +91,8 @@ fn extremes() -> RecordBatch {
 
 fn evaluate(filter: &Expr, rows: &RecordBatch) -> Vec<Option<bool>> {
     let schema = DFSchema::try_from(rows.schema().as_ref().clone()).unwrap();
-    let physical = create_physical_expr(filter, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default()).unwrap();
+    let physical =
+        create_physical_expr(filter, &schema, &ExecutionProps::new(), &PhysicalPlanningContext::default()).unwrap();
     let values = physical.evaluate(rows).unwrap_or_else(|error| panic!("{filter} fails on a value: {error}"));
     let array = values.into_array(rows.num_rows()).unwrap();
     array.as_any().downcast_ref::<BooleanArray>().unwrap().iter().collect()
@@ -145,7 +172,8 @@ fn what_the_requester_writes_means_the_same_to_the_owner() {
     ];
     for text in ACCEPTED.iter().chain(&folded) {
         let parsed = PARSER.create_logical_expr(text, &schema).unwrap();
-        let written = render_filter(vec![parsed], &columns(), &filter_on(), &moment).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let written = render_filter(vec![parsed], &columns(), &filter_on(), &moment)
+            .unwrap_or_else(|error| panic!("{text}: {error}"));
         let written = written.unwrap_or_else(|| panic!("{text} is no constant"));
         let read = parse(&written).unwrap_or_else(|error| panic!("{text} written as {written}: {error}"));
         let meant = moment.fold(PARSER.create_logical_expr(text, &schema).unwrap(), &schema).unwrap();
@@ -242,7 +270,13 @@ const NODES_MAX_FOR_TEST: usize = super::allow::NODES_MAX;
 #[test]
 fn a_function_of_the_same_name_is_not_the_allowed_one() {
     use datafusion::logical_expr::{ColumnarValue, Volatility, create_udf};
-    let fake = create_udf("lower", vec![DataType::Utf8], DataType::Utf8, Volatility::Immutable, Arc::new(|arguments: &[ColumnarValue]| Ok(arguments[0].clone())));
+    let fake = create_udf(
+        "lower",
+        vec![DataType::Utf8],
+        DataType::Utf8,
+        Volatility::Immutable,
+        Arc::new(|arguments: &[ColumnarValue]| Ok(arguments[0].clone())),
+    );
     let schema = filter_schema(&columns(), &filter_on()).unwrap();
     let (columns, filter_on) = (columns(), filter_on());
     let scope = Scope { columns: &columns, filter_on: &filter_on, schema: &schema };
@@ -254,11 +288,91 @@ fn a_function_of_the_same_name_is_not_the_allowed_one() {
 
 /// Words of the grammar, from which sentences and nonsense are put together.
 const WORDS: &[&str] = &[
-    "category", "days", "amount", "bought_at", "paid_at", "score", "member", "email", "\"Odd Name\"", "=", "<", ">=", "<>", "AND", "OR", "NOT",
-    "IN", "(", ")", ",", "BETWEEN", "LIKE", "IS", "NULL", "TRUE", "CASE", "WHEN", "THEN", "ELSE", "END", "CAST(", "AS", "INT", "DATE", "TRY_CAST(",
-    "VARCHAR", "'toys'", "'2026-01-01'", "''", "0", "1", "-1", "1.5", "1e400", "99999999999", "+", "-", "*", "/", "%", "||", "~", "lower(", "date_part(",
-    "'year'", "substr(", "left(", "coalesce(", "nullif(", "now()", "random()", "SELECT", "INTERVAL", "'1 month'", "$1", "@x", ";", "--", "/*", "::", "[", "]", "{", "}",
-    "EXTRACT(YEAR FROM", "EXISTS", "X'00'", "U&'\\0041'", "ARRAY[", "count(*)", "OVER", "\u{1F600}", "\u{0}", "\"", "'",
+    "category",
+    "days",
+    "amount",
+    "bought_at",
+    "paid_at",
+    "score",
+    "member",
+    "email",
+    "\"Odd Name\"",
+    "=",
+    "<",
+    ">=",
+    "<>",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "(",
+    ")",
+    ",",
+    "BETWEEN",
+    "LIKE",
+    "IS",
+    "NULL",
+    "TRUE",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "CAST(",
+    "AS",
+    "INT",
+    "DATE",
+    "TRY_CAST(",
+    "VARCHAR",
+    "'toys'",
+    "'2026-01-01'",
+    "''",
+    "0",
+    "1",
+    "-1",
+    "1.5",
+    "1e400",
+    "99999999999",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "||",
+    "~",
+    "lower(",
+    "date_part(",
+    "'year'",
+    "substr(",
+    "left(",
+    "coalesce(",
+    "nullif(",
+    "now()",
+    "random()",
+    "SELECT",
+    "INTERVAL",
+    "'1 month'",
+    "$1",
+    "@x",
+    ";",
+    "--",
+    "/*",
+    "::",
+    "[",
+    "]",
+    "{",
+    "}",
+    "EXTRACT(YEAR FROM",
+    "EXISTS",
+    "X'00'",
+    "U&'\\0041'",
+    "ARRAY[",
+    "count(*)",
+    "OVER",
+    "\u{1F600}",
+    "\u{0}",
+    "\"",
+    "'",
 ];
 
 proptest! {

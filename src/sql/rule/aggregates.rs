@@ -46,10 +46,14 @@ impl Asked {
     ) -> Result<()> {
         let params = &call.params;
         if params.distinct {
-            return refused(format!("{kind}(DISTINCT …): rows of one person are one already, and values cannot be told apart; leave DISTINCT out"));
+            return refused(format!(
+                "{kind}(DISTINCT …): rows of one person are one already, and values cannot be told apart; leave DISTINCT out"
+            ));
         }
         if params.filter.is_some() {
-            return refused(format!("{kind} with FILTER is not supported; put the condition into WHERE, and run one query per condition"));
+            return refused(format!(
+                "{kind} with FILTER is not supported; put the condition into WHERE, and run one query per condition"
+            ));
         }
         if !params.order_by.is_empty() || params.null_treatment.is_some() {
             return refused(format!("{kind} takes no ORDER BY and no treatment of NULLs: neither changes a sum"));
@@ -58,25 +62,34 @@ impl Asked {
         let argument = read_argument(tree, remote, &schema, kind, argument)?;
         let output = match (kind, argument) {
             (PrivateAggregateKind::Count, Argument::Persons) => PrivateOutput::Count(self.word(Aggregate::Persons)),
-            (kind, Argument::Persons) => return refused(format!("{kind} of a constant: use PRIVATE_INTERSECT_COUNT(*) times it")),
+            (kind, Argument::Persons) => {
+                return refused(format!("{kind} of a constant: use PRIVATE_INTERSECT_COUNT(*) times it"));
+            }
             (PrivateAggregateKind::Count, Argument::Theirs(column)) => {
                 aggregate_terms(remote, &column)?;
                 PrivateOutput::Count(self.word(Aggregate::Rows { column }))
             }
             (kind, Argument::Theirs(column)) => {
                 if aggregate_terms(remote, &column)?.clip.is_none() {
-                    return refused(format!("column '{column}' of {} can be counted, but not summed: its share has no bounds for it", remote.full_name()));
+                    return refused(format!(
+                        "column '{column}' of {} can be counted, but not summed: its share has no bounds for it",
+                        remote.full_name()
+                    ));
                 }
                 let sum = self.word(Aggregate::Sum { column: column.clone() });
                 match kind {
-                    PrivateAggregateKind::Avg => PrivateOutput::Avg { sum, rows: self.word(Aggregate::Rows { column }) },
+                    PrivateAggregateKind::Avg => {
+                        PrivateOutput::Avg { sum, rows: self.word(Aggregate::Rows { column }) }
+                    }
                     _ => PrivateOutput::Sum(sum),
                 }
             }
             (kind, Argument::Ours(value)) => self.own(tree, remote, &schema, float_decimals, kind, value)?,
         };
         if self.aggregates.len() > AGGREGATES_MAX {
-            return refused(format!("one query asks for at most {AGGREGATES_MAX} sums and counts (an average is one of each)"));
+            return refused(format!(
+                "one query asks for at most {AGGREGATES_MAX} sums and counts (an average is one of each)"
+            ));
         }
         self.outputs.push(output);
         Ok(())
@@ -101,7 +114,9 @@ impl Asked {
             ));
         }
         if value.is_volatile() {
-            return refused(format!("{kind}({shown}) is over a volatile expression; compute it in a subquery over your own table"));
+            return refused(format!(
+                "{kind}({shown}) is over a volatile expression; compute it in a subquery over your own table"
+            ));
         }
         let decimals = match (kind, value.get_type(schema)?) {
             (PrivateAggregateKind::Count, _) => 0,

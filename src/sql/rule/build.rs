@@ -29,7 +29,12 @@ pub(super) fn private_kinds(aggregate: &Aggregate) -> Vec<PrivateAggregateKind> 
 }
 
 /// The node for an aggregate that has at least one private function.
-pub(super) fn private_query(aggregate: &Aggregate, first: PrivateAggregateKind, float_decimals: u8, moment: &Moment) -> Result<PrivateQuery> {
+pub(super) fn private_query(
+    aggregate: &Aggregate,
+    first: PrivateAggregateKind,
+    float_decimals: u8,
+    moment: &Moment,
+) -> Result<PrivateQuery> {
     let mut tree = JoinTree::default();
     let columns = tree.add(&aggregate.input)?;
     let remotes: Vec<&Remote> = tree
@@ -59,17 +64,23 @@ pub(super) fn private_query(aggregate: &Aggregate, first: PrivateAggregateKind, 
         ));
     }
     if !aggregate.group_expr.is_empty() {
-        return refused("GROUP BY over a private aggregate is not supported yet: run one query per group, with the group in WHERE");
+        return refused(
+            "GROUP BY over a private aggregate is not supported yet: run one query per group, with the group in WHERE",
+        );
     }
     if !aggregate.input.all_out_ref_exprs().is_empty() {
-        return refused("a private aggregate inside a correlated subquery would run once per outer row; take it out of the subquery");
+        return refused(
+            "a private aggregate inside a correlated subquery would run once per outer row; take it out of the subquery",
+        );
     }
     let asked = asked(aggregate, &tree, remote, &columns, float_decimals)?;
     let conditions = Conditions::sort(&tree, remote, moment)?;
     let terms = match_terms(&tree, remote, conditions.mixed)?;
     let shared = &remote.shared.terms;
-    let filter = render_filter(conditions.remote, &remote.shared.schema, &shared.filter_on, moment)
-        .or_else(|reason| refused(format!("the condition on {} cannot be asked of {}: {reason}", remote.full_name(), remote.peer)))?;
+    let filter =
+        render_filter(conditions.remote, &remote.shared.schema, &shared.filter_on, moment).or_else(|reason| {
+            refused(format!("the condition on {} cannot be asked of {}: {reason}", remote.full_name(), remote.peer))
+        })?;
     let question = Question {
         table: shared.table.clone(),
         identifiers: terms.iter().map(|term| term.identifier.clone()).collect(),
@@ -90,7 +101,13 @@ pub(super) fn private_query(aggregate: &Aggregate, first: PrivateAggregateKind, 
     })
 }
 
-fn asked(aggregate: &Aggregate, tree: &JoinTree, remote: &Remote, columns: &[Expr], float_decimals: u8) -> Result<Asked> {
+fn asked(
+    aggregate: &Aggregate,
+    tree: &JoinTree,
+    remote: &Remote,
+    columns: &[Expr],
+    float_decimals: u8,
+) -> Result<Asked> {
     let schema = aggregate.input.schema();
     let mut asked = Asked::default();
     for expr in &aggregate.aggr_expr {

@@ -10,7 +10,9 @@ use datafusion::common::{Column, DFSchema, NullEquality, Result, TableReference}
 use datafusion::datasource::{TableProvider, source_as_provider};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::split_conjunction_owned;
-use datafusion::logical_expr::{Expr, ExprSchemable, JoinType, LogicalPlan, Operator, Subquery, TableScan, binary_expr};
+use datafusion::logical_expr::{
+    Expr, ExprSchemable, JoinType, LogicalPlan, Operator, Subquery, TableScan, binary_expr,
+};
 use datafusion::sql::unparser::Unparser;
 
 use super::super::catalog::{PeerTable, SharedTable};
@@ -287,7 +289,8 @@ pub(super) fn replace_columns(expr: Expr, replacement: &dyn Fn(&Column) -> Optio
 
 /// An expression over a plan's columns, as one over leaves.
 fn substitute(expr: &Expr, schema: &DFSchema, columns: &[Expr]) -> Result<Expr> {
-    let replacement = |column: &Column| schema.maybe_index_of_column(column).and_then(|position| columns.get(position).cloned());
+    let replacement =
+        |column: &Column| schema.maybe_index_of_column(column).and_then(|position| columns.get(position).cloned());
     let replaced = replace_columns(expr.clone(), &replacement)?;
     // A name that an alias gives is of no use any more, and hides what it stands for.
     let bare = replaced.transform_up(|node| {
@@ -335,6 +338,10 @@ fn replace_in_subquery(mut node: Expr, replacement: &dyn Fn(&Column) -> Option<E
     let plan = Arc::unwrap_or_clone(Arc::clone(&slot.subquery));
     let plan = plan.transform_down(|node| node.map_expressions(rename))?.data;
     let outer = slot.outer_ref_columns.iter().map(|outer| rename(outer.clone()).map(|renamed| renamed.data));
-    *slot = Subquery { outer_ref_columns: outer.collect::<Result<_>>()?, subquery: Arc::new(plan), spans: slot.spans.clone() };
+    *slot = Subquery {
+        outer_ref_columns: outer.collect::<Result<_>>()?,
+        subquery: Arc::new(plan),
+        spans: slot.spans.clone(),
+    };
     Ok(Transformed::yes(node))
 }

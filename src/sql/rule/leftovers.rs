@@ -74,9 +74,14 @@ fn visit_expr(expr: &Expr) -> Result<TreeNodeRecursion> {
             }
             Expr::Exists(exists) => visit(&exists.subquery.subquery, &semi_join("EXISTS over"))?,
             Expr::InSubquery(within) => visit(&within.subquery.subquery, &semi_join("IN over"))?,
-            Expr::SetComparison(comparison) => visit(&comparison.subquery.subquery, &semi_join("a comparison with all of"))?,
+            Expr::SetComparison(comparison) => {
+                visit(&comparison.subquery.subquery, &semi_join("a comparison with all of"))?
+            }
             Expr::ScalarSubquery(subquery) => {
-                visit(&subquery.subquery, &Attempt { verb: "a subquery cannot read the rows of".to_owned(), hint: None })?;
+                visit(
+                    &subquery.subquery,
+                    &Attempt { verb: "a subquery cannot read the rows of".to_owned(), hint: None },
+                )?;
             }
             _ => {}
         }
@@ -124,8 +129,12 @@ pub(super) fn in_between(plan: &LogicalPlan) -> String {
         LogicalPlan::Limit(_) => ("LIMIT", "it would pick rows of the peer; leave it out"),
         LogicalPlan::Sort(_) => ("ORDER BY", "a sum has no order; leave it out"),
         LogicalPlan::Distinct(_) => ("DISTINCT", "rows of one person are one already; leave it out"),
-        LogicalPlan::Aggregate(_) => ("another aggregate", "aggregate your own table in a subquery of its own, before the join"),
-        LogicalPlan::Window(_) => ("a window function", "compute it in a subquery over your own table alone, before the join"),
+        LogicalPlan::Aggregate(_) => {
+            ("another aggregate", "aggregate your own table in a subquery of its own, before the join")
+        }
+        LogicalPlan::Window(_) => {
+            ("a window function", "compute it in a subquery over your own table alone, before the join")
+        }
         LogicalPlan::Union(_) => ("UNION", "ask each table in a query of its own and add the results"),
         LogicalPlan::Unnest(_) => ("UNNEST", "unnest your own table in a subquery, before the join"),
         LogicalPlan::Subquery(_) => ("LATERAL", "join the peer's table directly"),
@@ -147,7 +156,9 @@ fn attempt(plan: &LogicalPlan) -> Option<Attempt> {
                 _ => None,
             });
             match first.as_deref() {
-                None => Attempt::new("no DISTINCT or GROUP BY over", "PRIVATE_INTERSECT_COUNT(*) counts persons, each once"),
+                None => {
+                    Attempt::new("no DISTINCT or GROUP BY over", "PRIVATE_INTERSECT_COUNT(*) counts persons, each once")
+                }
                 Some(name @ ("count" | "sum" | "avg")) => Attempt::new(
                     format!("no plain {} over", name.to_uppercase()),
                     format!("Write PRIVATE_INTERSECT_{} instead", name.to_uppercase()),
@@ -162,7 +173,9 @@ fn attempt(plan: &LogicalPlan) -> Option<Attempt> {
         LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => {
             Attempt::new("no DISTINCT over", "PRIVATE_INTERSECT_COUNT(*) counts persons, each once")
         }
-        LogicalPlan::Union(_) => Attempt::new("no UNION over", "Ask each table in a query of its own and add the results"),
+        LogicalPlan::Union(_) => {
+            Attempt::new("no UNION over", "Ask each table in a query of its own and add the results")
+        }
         LogicalPlan::Copy(_) => Attempt::new("cannot copy", "The result of a private aggregate can be copied"),
         LogicalPlan::Dml(_) | LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)) => {
             Attempt::new("cannot store rows of", "The result of a private aggregate can be stored")

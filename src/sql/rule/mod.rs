@@ -35,14 +35,18 @@ impl AnalyzerRule for PsiRule {
     fn analyze(&self, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
         let float_decimals = PsiConfig::of(options).float_decimals;
         if float_decimals > FLOAT_DECIMALS_MAX {
-            return refused(format!("psi.float_decimals is {float_decimals}; at most {FLOAT_DECIMALS_MAX} are possible"));
+            return refused(format!(
+                "psi.float_decimals is {float_decimals}; at most {FLOAT_DECIMALS_MAX} are possible"
+            ));
         }
         // One moment for the whole statement: equal queries stay equal.
         let mut moment = None;
         let mut queries: Vec<PrivateQuery> = Vec::new();
         let rewritten = plan.transform_up_with_subqueries(|node| {
             let LogicalPlan::Aggregate(aggregate) = &node else { return Ok(Transformed::no(node)) };
-            let Some(first) = build::private_kinds(aggregate).first().copied() else { return Ok(Transformed::no(node)) };
+            let Some(first) = build::private_kinds(aggregate).first().copied() else {
+                return Ok(Transformed::no(node));
+            };
             let moment = moment.get_or_insert_with(|| Moment::now(options));
             let mut query = build::private_query(aggregate, first, float_decimals, moment)?;
             // Equal queries of one statement, as a CTE that is used twice becomes, are one question: one

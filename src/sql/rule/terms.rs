@@ -31,7 +31,10 @@ struct Equation {
 pub(super) fn match_terms(tree: &JoinTree, remote: &Remote, conditions: Vec<Expr>) -> Result<Vec<Term>> {
     let schema = tree.schema()?;
     if conditions.is_empty() {
-        return refused(format!("nothing says which persons are the same: match by an identifier in ON or WHERE; {}", identifiers(remote)));
+        return refused(format!(
+            "nothing says which persons are the same: match by an identifier in ON or WHERE; {}",
+            identifiers(remote)
+        ));
     }
     let mut everywhere: Vec<Equation> = Vec::new();
     let mut alternatives: Option<Vec<Vec<Equation>>> = None;
@@ -64,7 +67,10 @@ pub(super) fn match_terms(tree: &JoinTree, remote: &Remote, conditions: Vec<Expr
         terms.push(term);
     }
     if terms.len() > COLUMNS_MAX {
-        return refused(format!("{} alternatives to match by are more than the {COLUMNS_MAX} of a session", terms.len()));
+        return refused(format!(
+            "{} alternatives to match by are more than the {COLUMNS_MAX} of a session",
+            terms.len()
+        ));
     }
     Ok(terms)
 }
@@ -105,7 +111,9 @@ fn equation(tree: &JoinTree, remote: &Remote, schema: &DFSchema, condition: Expr
     let Some((_, position)) = position_of(column) else { return refused(mixed()) };
     let column = remote.column(position).to_owned();
     if local.is_volatile() {
-        return refused(format!("'{shown}' matches by a volatile expression; compute it in a subquery over your own table"));
+        return refused(format!(
+            "'{shown}' matches by a volatile expression; compute it in a subquery over your own table"
+        ));
     }
     Ok(Equation { column, local: strip_casts(local, schema)? })
 }
@@ -116,7 +124,9 @@ fn not_a_column(tree: &JoinTree, theirs: &Expr, shown: &str, schema: &DFSchema) 
     {
         let column = tree.show(expr);
         let kind = if is_text(&kind) { "VARCHAR".to_owned() } else { kind.to_string() };
-        return format!("in '{shown}', {column} is of type {kind}: an identifier is compared as it is, so cast your side to {kind} instead");
+        return format!(
+            "in '{shown}', {column} is of type {kind}: an identifier is compared as it is, so cast your side to {kind} instead"
+        );
     }
     format!(
         "in '{shown}', the peer's side is an expression: the peer matches by its identifier columns only, as it normalises them; \
@@ -145,7 +155,8 @@ fn term(tree: &JoinTree, remote: &Remote, schema: &DFSchema, equations: Vec<Equa
         }
     }
     let fits = |columns: &[String]| {
-        columns.len() == equations.len() && columns.iter().all(|column| equations.iter().any(|one| one.column == *column))
+        columns.len() == equations.len()
+            && columns.iter().all(|column| equations.iter().any(|one| one.column == *column))
     };
     let Some(identifier) = known.iter().find(|identifier| fits(&identifier.columns)) else {
         let mut columns: Vec<&str> = equations.iter().map(|equation| equation.column.as_str()).collect();
@@ -163,16 +174,29 @@ fn term(tree: &JoinTree, remote: &Remote, schema: &DFSchema, equations: Vec<Equa
 }
 
 /// Whether the identifier's normaliser takes what this side brings: before any row is read.
-fn check_types(tree: &JoinTree, remote: &Remote, schema: &DFSchema, identifier: &IdentifierTerms, parts: &[Expr]) -> Result<()> {
+fn check_types(
+    tree: &JoinTree,
+    remote: &Remote,
+    schema: &DFSchema,
+    identifier: &IdentifierTerms,
+    parts: &[Expr],
+) -> Result<()> {
     let normaliser: Normaliser = match identifier.normaliser.parse() {
         Ok(normaliser) => normaliser,
         Err(error) => {
-            return refused(format!("{} normalises '{}' in a way that this version does not know: {error}", remote.peer, identifier.name));
+            return refused(format!(
+                "{} normalises '{}' in a way that this version does not know: {error}",
+                remote.peer, identifier.name
+            ));
         }
     };
     for part in parts {
         if let Err(error) = normaliser.check_type(&part.get_type(schema)?) {
-            return refused(format!("{} cannot be matched with identifier '{}': {error}", tree.show(part), identifier.name));
+            return refused(format!(
+                "{} cannot be matched with identifier '{}': {error}",
+                tree.show(part),
+                identifier.name
+            ));
         }
     }
     Ok(())

@@ -243,7 +243,10 @@ async fn the_sample_of_the_documentation_becomes_one_node() {
     let types: Vec<_> = query.schema.fields().iter().map(|field| field.data_type().clone()).collect();
     assert_eq!(types, [DataType::Int64, DataType::Decimal128(38, 2), DataType::Float64]);
     let local = query.local.display_indent().to_string();
-    assert!(local.contains("Filter: i.campaign = Utf8View(\"spring\")") || local.contains("i.campaign = Utf8(\"spring\")"), "{local}");
+    assert!(
+        local.contains("Filter: i.campaign = Utf8View(\"spring\")") || local.contains("i.campaign = Utf8(\"spring\")"),
+        "{local}"
+    );
 }
 
 #[tokio::test]
@@ -251,39 +254,81 @@ async fn accepted_forms_name_the_terms_in_the_order_of_the_analyst() {
     let world = world();
     let count = "SELECT PRIVATE_INTERSECT_COUNT(*) FROM";
     for (from, expected) in [
-        ("impressions i JOIN advertiser.purchases p ON p.phone = i.phone OR i.email = p.email", "phone=i.phone | email=i.email"),
+        (
+            "impressions i JOIN advertiser.purchases p ON p.phone = i.phone OR i.email = p.email",
+            "phone=i.phone | email=i.email",
+        ),
         ("advertiser.purchases p JOIN impressions i ON i.email = p.email", "email=i.email"),
         ("impressions JOIN advertiser.purchases USING (email)", "email=impressions.email"),
         ("advertiser.purchases JOIN impressions USING (email)", "email=impressions.email"),
         ("impressions i, advertiser.purchases p WHERE i.email = p.email", "email=i.email"),
-        ("impressions i CROSS JOIN advertiser.purchases p WHERE i.campaign = 'x' AND (i.phone = p.phone OR i.email = p.email)",
-         "phone=i.phone | email=i.email"),
-        ("customers c JOIN advertiser.purchases p ON c.born = p.born AND c.surname = p.surname", "person=c.surname+c.born"),
+        (
+            "impressions i CROSS JOIN advertiser.purchases p WHERE i.campaign = 'x' AND (i.phone = p.phone OR i.email = p.email)",
+            "phone=i.phone | email=i.email",
+        ),
+        (
+            "customers c JOIN advertiser.purchases p ON c.born = p.born AND c.surname = p.surname",
+            "person=c.surname+c.born",
+        ),
         ("customers c JOIN advertiser.purchases p USING (surname, born)", "person=c.surname+c.born"),
-        ("customers c JOIN advertiser.purchases p ON (c.surname = p.surname AND c.born = p.born) OR c.email = p.email",
-         "person=c.surname+c.born | email=c.email"),
-        ("customers c JOIN advertiser.purchases p ON (c.surname = p.surname AND c.born = p.born) OR (c.surname = p.surname AND c.day = p.born)",
-         "person=c.surname+c.born | person=c.surname+c.day"),
-        ("customers c JOIN advertiser.purchases p ON c.surname = p.surname AND (c.day = p.born OR c.born = p.born)",
-         "person=c.surname+c.day | person=c.surname+c.born"),
-        ("customers c JOIN advertiser.purchases p ON c.email = p.email OR c.email2 = p.email", "email=c.email | email=c.email2"),
+        (
+            "customers c JOIN advertiser.purchases p ON (c.surname = p.surname AND c.born = p.born) OR c.email = p.email",
+            "person=c.surname+c.born | email=c.email",
+        ),
+        (
+            "customers c JOIN advertiser.purchases p ON (c.surname = p.surname AND c.born = p.born) OR (c.surname = p.surname AND c.day = p.born)",
+            "person=c.surname+c.born | person=c.surname+c.day",
+        ),
+        (
+            "customers c JOIN advertiser.purchases p ON c.surname = p.surname AND (c.day = p.born OR c.born = p.born)",
+            "person=c.surname+c.day | person=c.surname+c.born",
+        ),
+        (
+            "customers c JOIN advertiser.purchases p ON c.email = p.email OR c.email2 = p.email",
+            "email=c.email | email=c.email2",
+        ),
         ("customers c JOIN advertiser.purchases p ON c.id = p.customer", "customer=c.id"),
         ("customers c JOIN advertiser.purchases p ON CAST(c.id AS INT) = p.customer", "customer=CAST(c.id AS Int32)"),
         ("customers c JOIN advertiser.purchases p ON lower(c.email) = p.email", "email=lower(c.email)"),
-        ("customers c JOIN advertiser.purchases p ON CASE WHEN c.segment = 'a' THEN c.email END = p.email",
-         "email=CASE WHEN c.segment = Utf8(\"a\") THEN c.email END"),
-        ("(SELECT email AS e FROM customers WHERE segment = 'a' LIMIT 5) c JOIN advertiser.purchases p ON c.e = p.email", "email=c.e"),
-        ("customers c JOIN (SELECT email AS e, amount FROM advertiser.purchases WHERE category = 'toys') p ON c.email = p.e", "email=c.email"),
-        ("customers c JOIN impressions i ON c.id = i.customer_id JOIN advertiser.purchases p ON i.email = p.email OR c.mobile = p.phone",
-         "email=i.email | phone=c.mobile"),
-        ("customers c JOIN advertiser.purchases p ON c.email = p.email JOIN impressions i ON c.id = i.customer_id", "email=c.email"),
-        ("(customers c LEFT JOIN impressions i ON c.id = i.customer_id) JOIN advertiser.purchases p ON i.email = p.email", "email=i.email"),
-        ("(SELECT email, row_number() OVER (PARTITION BY segment ORDER BY id) r FROM customers) c \
-          JOIN advertiser.purchases p ON c.email = p.email WHERE c.r = 1", "email=c.email"),
-        ("customers c JOIN advertiser.purchases p ON c.email = p.email \
-          WHERE c.id IN (SELECT customer_id FROM impressions)", "email=c.email"),
-        ("customers c JOIN advertiser.purchases p ON c.email = p.email \
-          WHERE EXISTS (SELECT 1 FROM impressions i WHERE i.customer_id = c.id)", "email=c.email"),
+        (
+            "customers c JOIN advertiser.purchases p ON CASE WHEN c.segment = 'a' THEN c.email END = p.email",
+            "email=CASE WHEN c.segment = Utf8(\"a\") THEN c.email END",
+        ),
+        (
+            "(SELECT email AS e FROM customers WHERE segment = 'a' LIMIT 5) c JOIN advertiser.purchases p ON c.e = p.email",
+            "email=c.e",
+        ),
+        (
+            "customers c JOIN (SELECT email AS e, amount FROM advertiser.purchases WHERE category = 'toys') p ON c.email = p.e",
+            "email=c.email",
+        ),
+        (
+            "customers c JOIN impressions i ON c.id = i.customer_id JOIN advertiser.purchases p ON i.email = p.email OR c.mobile = p.phone",
+            "email=i.email | phone=c.mobile",
+        ),
+        (
+            "customers c JOIN advertiser.purchases p ON c.email = p.email JOIN impressions i ON c.id = i.customer_id",
+            "email=c.email",
+        ),
+        (
+            "(customers c LEFT JOIN impressions i ON c.id = i.customer_id) JOIN advertiser.purchases p ON i.email = p.email",
+            "email=i.email",
+        ),
+        (
+            "(SELECT email, row_number() OVER (PARTITION BY segment ORDER BY id) r FROM customers) c \
+          JOIN advertiser.purchases p ON c.email = p.email WHERE c.r = 1",
+            "email=c.email",
+        ),
+        (
+            "customers c JOIN advertiser.purchases p ON c.email = p.email \
+          WHERE c.id IN (SELECT customer_id FROM impressions)",
+            "email=c.email",
+        ),
+        (
+            "customers c JOIN advertiser.purchases p ON c.email = p.email \
+          WHERE EXISTS (SELECT 1 FROM impressions i WHERE i.customer_id = c.id)",
+            "email=c.email",
+        ),
         ("(VALUES ('a@b.c'), ('d@e.f')) AS v(e) JOIN advertiser.purchases p ON v.e = p.email", "email=v.e"),
         ("customers c NATURAL JOIN (SELECT email FROM advertiser.purchases) p", "email=c.email"),
         ("customers c JOIN advertiser.purchases p ON c.email = p.email WHERE 1 = 1 AND true", "email=c.email"),
@@ -379,10 +424,19 @@ async fn remote_conditions_travel_as_text_without_now_and_without_qualifiers() {
     for (condition, expected) in [
         ("p.category = 'toys'", Some("(\"category\" = 'toys')")),
         ("'toys' = p.category AND p.days > 3", Some("((\"category\" = 'toys')) AND ((\"days\" > 3))")),
-        ("p.category IN ('toys', 'books', 'garden', 'tools')", Some("\"category\" IN ('toys', 'books', 'garden', 'tools')")),
+        (
+            "p.category IN ('toys', 'books', 'garden', 'tools')",
+            Some("\"category\" IN ('toys', 'books', 'garden', 'tools')"),
+        ),
         ("p.days BETWEEN 2 AND 1 + 4", Some("((\"days\" >= 2) AND (\"days\" <= 5))")),
-        ("NOT (p.category LIKE 'to%' OR p.days IS NULL)", Some("(\"category\" NOT LIKE 'to%' AND \"days\" IS NOT NULL)")),
-        ("p.bought_at >= CAST(TIMESTAMP '2026-03-05 12:00:00' AS DATE) - INTERVAL '2 days'", Some("(bought_at >= CAST('2026-03-03' AS DATE))")),
+        (
+            "NOT (p.category LIKE 'to%' OR p.days IS NULL)",
+            Some("(\"category\" NOT LIKE 'to%' AND \"days\" IS NOT NULL)"),
+        ),
+        (
+            "p.bought_at >= CAST(TIMESTAMP '2026-03-05 12:00:00' AS DATE) - INTERVAL '2 days'",
+            Some("(bought_at >= CAST('2026-03-03' AS DATE))"),
+        ),
         ("upper(p.category) = 'TOYS'", Some("(upper(\"category\") = 'TOYS')")),
         ("p.category = 'it''s'", Some("(\"category\" = 'it''s')")),
         ("p.category = p.category OR p.days = 1", None),
@@ -563,7 +617,8 @@ async fn columns_of_a_peers_table_can_be_described_and_listed() {
         let rows: usize = ctx.sql(sql).await.unwrap().collect().await.unwrap().iter().map(RecordBatch::num_rows).sum();
         assert_eq!(rows, 12, "{sql}");
     }
-    let tables = ctx.sql("SELECT table_name FROM information_schema.tables WHERE table_schema = 'advertiser'").await.unwrap();
+    let tables =
+        ctx.sql("SELECT table_name FROM information_schema.tables WHERE table_schema = 'advertiser'").await.unwrap();
     assert_eq!(tables.collect().await.unwrap()[0].num_rows(), 1);
     ctx.sql("SET psi.timeout_seconds = 5").await.unwrap();
     let unknown = ctx.sql("SET psi.nonsense = 5").await.unwrap_err();

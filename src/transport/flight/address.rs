@@ -22,12 +22,14 @@ impl Address {
         }
         let rest = text.strip_prefix("grpc://").ok_or_else(|| wrong("is not of the form grpc://HOST:PORT"))?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("names no port; it is written grpc://HOST:PORT"))?;
+        let (host, port) =
+            rest.rsplit_once(':').ok_or_else(|| wrong("names no port; it is written grpc://HOST:PORT"))?;
         if port.parse::<u16>().ok().filter(|number| *number > 0).is_none() {
             return Err(wrong("has no port number from 1 to 65535"));
         }
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let loopback = bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        let loopback =
+            bare == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         if !loopback {
             return Err(wrong(
                 "is not on this machine: without TLS, which this version does not have yet, only loopback addresses such as grpc://127.0.0.1:PORT are allowed",
@@ -68,7 +70,10 @@ mod tests {
             ("grpc://127.0.0.1:5/table", "port"),
         ] {
             let error = Address::parse("advertiser", text).unwrap_err();
-            assert!(matches!(&error, Error::Caller(message) if message.contains(word) && message.contains(text)), "{error}");
+            assert!(
+                matches!(&error, Error::Caller(message) if message.contains(word) && message.contains(text)),
+                "{error}"
+            );
         }
     }
 }

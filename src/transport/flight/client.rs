@@ -1,7 +1,6 @@
 //! The requester's end: one connection per session, opened when the session is.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow_flight::flight_service_client::FlightServiceClient;
@@ -9,7 +8,7 @@ use arrow_flight::{Criteria, FlightDescriptor};
 use async_trait::async_trait;
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::Request;
 use tonic::transport::{Channel as Connection, Endpoint};
@@ -21,9 +20,13 @@ use super::super::channel::{
 };
 use super::super::deadlines::{Deadlines, seconds};
 use super::super::source::SharedTable;
-use super::super::wire::{Control, MESSAGE_BYTES_MAX, Step, VERSION_PATH, from_status, sanitise, session_path, share_path};
+use super::super::wire::{
+    Control, MESSAGE_BYTES_MAX, Step, VERSION_PATH, from_status, sanitise, session_path, share_path,
+};
 use super::address::Address;
-use super::{CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES, exchange, identity, shares};
+use super::{
+    CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES, exchange, identity, shares,
+};
 
 type Client = FlightServiceClient<Connection>;
 
@@ -62,11 +65,19 @@ impl Peer {
         let mut client = known.connect().await?;
         let listing = async {
             let criteria = Criteria { expression: VERSION_PATH.into() };
-            let mut listed = client.list_flights(known.request(criteria)?).await.map_err(|status| known.error(&status, None))?.into_inner();
+            let mut listed = client
+                .list_flights(known.request(criteria)?)
+                .await
+                .map_err(|status| known.error(&status, None))?
+                .into_inner();
             let mut tables = Vec::new();
             while let Some(next) = listed.next().await {
                 if tables.len() == shares::SHARES_MAX {
-                    return Err(Error::Incompatible(format!("{} lists more than {} shares", known.name, shares::SHARES_MAX)));
+                    return Err(Error::Incompatible(format!(
+                        "{} lists more than {} shares",
+                        known.name,
+                        shares::SHARES_MAX
+                    )));
                 }
                 let listed = next.map_err(|status| known.error(&status, None))?;
                 tables.push(shares::shared_table(&known.name, || listed.try_decode_schema())?);
@@ -85,10 +96,15 @@ impl Peer {
         let mut client = known.connect().await?;
         let asking = async {
             let descriptor = FlightDescriptor::new_path(share_path(table));
-            let answer = client.get_schema(known.request(descriptor)?).await.map_err(|status| known.error(&status, None))?;
+            let answer =
+                client.get_schema(known.request(descriptor)?).await.map_err(|status| known.error(&status, None))?;
             let shared = shares::shared_table(&known.name, || answer.into_inner().try_into())?;
             if shared.terms.table != table {
-                return Err(Error::Incompatible(format!("{} answered with another table than '{}'", known.name, sanitise(table))));
+                return Err(Error::Incompatible(format!(
+                    "{} answered with another table than '{}'",
+                    known.name,
+                    sanitise(table)
+                )));
             }
             Ok(shared)
         };
@@ -102,7 +118,15 @@ impl Peer {
     pub async fn channel(&self, session: SessionId) -> Result<FlightChannel, Error> {
         let client = self.0.connect().await?;
         let (tell, lost) = Lost::new();
-        Ok(FlightChannel { known: Arc::clone(&self.0), session, client, tell: Arc::new(tell), lost, control: None, aborter: None })
+        Ok(FlightChannel {
+            known: Arc::clone(&self.0),
+            session,
+            client,
+            tell: Arc::new(tell),
+            lost,
+            control: None,
+            aborter: None,
+        })
     }
 }
 
@@ -119,7 +143,10 @@ impl Known {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
         let unreachable = |why: String| {
-            Error::Environment(format!("{} ({}) cannot be reached: {why}; is its server running?", self.name, self.address.text))
+            Error::Environment(format!(
+                "{} ({}) cannot be reached: {why}; is its server running?",
+                self.name, self.address.text
+            ))
         };
         let connection = timeout(deadline, endpoint.connect())
             .await
@@ -174,11 +201,11 @@ pub struct FlightChannel {
     aborter: Option<Aborter>,
 }
 
-/// The control exchange, and the task that listens to it.
+/// The control exchange, and the task that listens to it and ends with it.
 struct Lifeline {
     queue: mpsc::Sender<super::super::wire::Frame>,
     aborter: Aborter,
-    listener: JoinHandle<()>,
+    listener: JoinSet<()>,
 }
 
 impl FlightChannel {
@@ -203,11 +230,14 @@ impl FlightChannel {
         queue.try_send(Control::hold()).map_err(|_| Error::internal("a fresh queue has no room"))?;
         let mut frames = exchange::frames(self.exchange(Step::Control, out).await?, &self.known.name, None);
         let (tell, name) = (Arc::clone(&self.tell), self.known.name.clone());
-        let listener = tokio::spawn(async move {
+        let mut listener = JoinSet::new();
+        listener.spawn(async move {
             let reason = match frames.next().await {
                 Some(Ok(frame)) if frame.is_end() => return,
                 Some(Err(reason)) => reason,
-                Some(Ok(_)) => Error::Incompatible(format!("{name} sent a message where only the session's end was due")),
+                Some(Ok(_)) => {
+                    Error::Incompatible(format!("{name} sent a message where only the session's end was due"))
+                }
                 None => Error::Environment(format!("{name} closed the session early")),
             };
             tell.send_replace(Some(reason));
@@ -233,7 +263,11 @@ impl Channel for FlightChannel {
             self.hold_on().await?;
         }
         let frames = exchange::frames(messages, &self.known.name, Some(phase));
-        Ok(Exchange { sender, receiver: BatchReceiver::new(&self.known.name, phase, expect, frames, Arc::clone(&counted)), counted })
+        Ok(Exchange {
+            sender,
+            receiver: BatchReceiver::new(&self.known.name, phase, expect, frames, Arc::clone(&counted)),
+            counted,
+        })
     }
 
     fn lost(&self) -> Lost {
@@ -252,17 +286,7 @@ impl Channel for FlightChannel {
             }
             Err(error) => aborter.abort(error),
         }
-        let courtesy: Duration = self.known.deadlines.close;
-        if timeout(courtesy, &mut listener).await.is_err() {
-            listener.abort();
-        }
-    }
-}
-
-impl Drop for FlightChannel {
-    fn drop(&mut self) {
-        if let Some(lifeline) = &self.control {
-            lifeline.listener.abort();
-        }
+        // Past the deadline the task is aborted as it is dropped.
+        let _ = timeout(self.known.deadlines.close, listener.join_next()).await;
     }
 }

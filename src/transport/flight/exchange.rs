@@ -12,7 +12,12 @@ use super::super::channel::{Outgoing, OutgoingFrames, as_frames};
 use super::super::wire::{Frame, from_status, to_status};
 
 fn message(frame: Frame) -> FlightData {
-    FlightData { flight_descriptor: None, data_header: frame.header, app_metadata: frame.metadata, data_body: frame.body }
+    FlightData {
+        flight_descriptor: None,
+        data_header: frame.header,
+        app_metadata: frame.metadata,
+        data_body: frame.body,
+    }
 }
 
 /// The frame of a message after the first, which alone may carry a descriptor.

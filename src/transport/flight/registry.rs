@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::stream::BoxStream;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 
 use crate::psi::{Error, PeerMisbehaved, Phase, SessionId};
 
@@ -93,7 +94,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let end = self.end.take().unwrap_or_else(|| End::Failed(Error::Internal("the session's task was given up".to_owned())));
+        let end = self
+            .end
+            .take()
+            .unwrap_or_else(|| End::Failed(Error::Internal("the session's task was given up".to_owned())));
         let mut sessions = self.registry.sessions();
         sessions.running.remove(&self.id);
         sessions.remember(self.id, self.running.peer.clone(), end.clone(), self.registry.remembered_max);
@@ -107,6 +111,7 @@ impl Drop for Place {
 /// All sessions of a server.
 pub(super) struct Registry {
     sessions: Mutex<Sessions>,
+    tasks: Mutex<JoinSet<()>>,
     count: watch::Sender<usize>,
     own: String,
     running_max: usize,
@@ -136,7 +141,14 @@ impl Sessions {
 impl Registry {
     pub(super) fn new(own: &str, running_max: usize, remembered_max: usize) -> Arc<Self> {
         let (count, _) = watch::channel(0);
-        Arc::new(Registry { sessions: Mutex::default(), count, own: own.to_owned(), running_max, remembered_max })
+        Arc::new(Registry {
+            sessions: Mutex::default(),
+            tasks: Mutex::default(),
+            count,
+            own: own.to_owned(),
+            running_max,
+            remembered_max,
+        })
     }
 
     fn sessions(&self) -> MutexGuard<'_, Sessions> {
@@ -169,6 +181,14 @@ impl Registry {
         drop(sessions);
         self.count.send_replace(count);
         Ok(Place { registry: Arc::clone(self), id, running, joins: joined, lost, end: None })
+    }
+
+    /// Runs a session's task, and holds it.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        // Forgets those that have ended.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 
     /// The running session of that name and peer.
@@ -224,9 +244,8 @@ mod tests {
     fn a_name_is_refused_while_its_session_runs_and_after_it_ended() {
         let registry = Registry::new("advertiser", 4, 4);
         let place = registry.begin(id(1), peer("publisher")).unwrap();
-        let replayed = |who: &str| {
-            matches!(registry.begin(id(1), peer(who)), Err(Error::Peer(PeerMisbehaved::Replayed(_))))
-        };
+        let replayed =
+            |who: &str| matches!(registry.begin(id(1), peer(who)), Err(Error::Peer(PeerMisbehaved::Replayed(_))));
         assert!(replayed("publisher") && replayed("other"));
         place.end(End::Finished);
         assert!(replayed("publisher") && replayed("other"));

@@ -161,7 +161,11 @@ impl Channel for Responding {
 
     async fn open(&mut self, phase: Phase, out: SchemaRef, expect: SchemaRef) -> Result<Exchange, Error> {
         if let Some((queue, receiver, counted)) = self.hello.take() {
-            return Ok(Exchange { sender: BatchSender::new(phase, out, queue, Arc::clone(&counted))?, receiver, counted });
+            return Ok(Exchange {
+                sender: BatchSender::new(phase, out, queue, Arc::clone(&counted))?,
+                receiver,
+                counted,
+            });
         }
         let joined = self.joins.recv().await;
         let Joined { phase: found, frames, queue, aborter } =

@@ -67,6 +67,12 @@ impl<S: TableSource + ?Sized> PeerServer<S> {
         self.flight.clone()
     }
 
+    /// Ends all sessions, on both sides and in words, and begins none any more: for a server that mounts
+    /// [`flight_service`](Self::flight_service) itself.
+    pub fn stop(&self) {
+        self.flight.registry.stop();
+    }
+
     /// Serves until `shutdown`; then running sessions fail, on both sides and in words, and it returns.
     ///
     /// # Errors

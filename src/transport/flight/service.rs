@@ -75,7 +75,9 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
         let first = match first.await {
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None)) => {
-                return Err(Error::Incompatible(format!("an exchange of {VERSION_PATH} begins with a message that names its path")));
+                return Err(Error::Incompatible(format!(
+                    "an exchange of {VERSION_PATH} begins with a message that names its path"
+                )));
             }
             Ok(Err(status)) => return Err(super::super::wire::from_status(&status, &peer.name, Some(Phase::Hello))),
             Err(_) => {
@@ -108,7 +110,7 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
             let place = self.registry.begin(id, peer.clone())?;
             let (source, own) = (Arc::clone(&self.source), self.own.to_string());
             let responding = responding::respond(source, own, peer, id, self.limits.deadlines, place, joined);
-            tokio::spawn(responding);
+            self.registry.spawn(responding);
         } else {
             self.registry.find(id, &peer, &phase.to_string())?.join(joined).await?;
         }
@@ -135,7 +137,7 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
         let end = running.control()?;
         let frames = exchange::frames(messages, &peer.name, None);
         let peer = peer.name.clone();
-        tokio::spawn(async move {
+        self.registry.spawn(async move {
             match listen(&running, &peer, frames, end).await {
                 End::Finished => {
                     let _ = queue.try_send(Control::end());
@@ -226,14 +228,20 @@ impl<S: TableSource + ?Sized> FlightService for PeerFlight<S> {
         answer.await.map(Response::new).map_err(|error| to_status(&error))
     }
 
-    async fn do_exchange(&self, request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoExchangeStream>, Status> {
+    async fn do_exchange(
+        &self,
+        request: Request<Streaming<FlightData>>,
+    ) -> Result<Response<Self::DoExchangeStream>, Status> {
         self.exchange(request).await.map(Response::new).map_err(|error| {
             tracing::warn!(fault = error.fault().name(), %error, "exchange refused");
             to_status(&error)
         })
     }
 
-    async fn handshake(&self, _: Request<Streaming<HandshakeRequest>>) -> Result<Response<Self::HandshakeStream>, Status> {
+    async fn handshake(
+        &self,
+        _: Request<Streaming<HandshakeRequest>>,
+    ) -> Result<Response<Self::HandshakeStream>, Status> {
         no_method("Handshake")
     }
 

@@ -42,7 +42,9 @@ pub(super) fn shared_table(
     read: impl FnOnce() -> Result<Schema, ArrowError>,
 ) -> Result<SharedTable, Error> {
     let unreadable = |reason: &str| {
-        Error::Incompatible(format!("{peer} publishes a share that this version of datafusion-psi cannot read: {reason}"))
+        Error::Incompatible(format!(
+            "{peer} publishes a share that this version of datafusion-psi cannot read: {reason}"
+        ))
     };
     // Arrow panics where a flatbuffer names a type that it does not know.
     let schema = catch_unwind(AssertUnwindSafe(read))

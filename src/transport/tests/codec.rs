@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, DictionaryArray, FixedSizeBinaryArray, LargeBinaryArray, RecordBatch, StringArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, LargeBinaryArray, RecordBatch, StringArray, UInt64Array,
+};
 use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
 use proptest::prelude::*;
@@ -131,7 +133,9 @@ fn dictionaries_and_types_that_no_phase_uses_are_never_written_and_always_refuse
     let due = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
     let mut reading = Decoder::new(Phase::Tags, Arc::clone(&due));
     let schema = Frame::arrow(message.ipc_message, message.arrow_data);
-    assert!(matches!(refusal(&mut reading, schema), PeerMisbehaved::Schema { reason, .. } if reason.contains("dictionary")));
+    assert!(
+        matches!(refusal(&mut reading, schema), PeerMisbehaved::Schema { reason, .. } if reason.contains("dictionary"))
+    );
 
     let batch = RecordBatch::try_new(dictionary, vec![Arc::new(values)]).unwrap();
     let (dictionaries, _) = generator.encode(&batch, &mut tracker, &options, &mut IpcWriteContext::default()).unwrap();
@@ -176,7 +180,8 @@ fn a_batch_over_the_limits_is_a_bug_of_the_side_that_made_it() {
     assert!(matches!(encoder.batch(&batch(3 * 1024 + 1)), Err(Error::Internal(_))));
 }
 
-const WORDS: &[i64] = &[0, 1, 2, 3, 5, 7, 8, 39, 40, 41, 63, 64, 65, 320, 321, 65_536, 65_537, -1, i64::MIN, i64::MAX, 1 << 31, 1 << 32];
+const WORDS: &[i64] =
+    &[0, 1, 2, 3, 5, 7, 8, 39, 40, 41, 63, 64, 65, 320, 321, 65_536, 65_537, -1, i64::MIN, i64::MAX, 1 << 31, 1 << 32];
 
 proptest! {
     // PROPTEST_CASES asks for more.

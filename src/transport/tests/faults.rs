@@ -163,53 +163,80 @@ async fn an_offer_for_another_session_or_party_is_refused() {
     served.still_serves().await;
 }
 
+type Spoil = Box<dyn Fn(SessionId) -> Vec<FlightData>>;
+
 #[tokio::test]
 async fn a_hello_that_is_none_is_refused() {
     let served = Served::with(&steps(1), hasty()).await;
     let mut bare = Bare::connect(&served).await;
     let whole = |id| hello(id, id);
-    let cases: Vec<(&str, Box<dyn Fn(SessionId) -> Vec<FlightData>>)> = vec![
-        ("no path", Box::new(move |id| {
-            let mut messages = whole(id);
-            messages[0].flight_descriptor = None;
-            messages
-        })),
-        ("two offers", Box::new(move |id| {
-            let mut messages = whole(id);
-            messages.insert(1, messages[1].clone());
-            messages
-        })),
-        ("no offer", Box::new(move |id| {
-            let mut messages = whole(id);
-            messages.remove(1);
-            messages
-        })),
-        ("no schema", Box::new(move |id| {
-            let mut messages = whole(id);
-            messages[0].data_header = bytes::Bytes::new();
-            messages
-        })),
-        ("a path in the middle", Box::new(move |id| {
-            let mut messages = whole(id);
-            let path = messages[0].flight_descriptor.clone();
-            messages[1].flight_descriptor = path;
-            messages
-        })),
-        ("more after the end", Box::new(move |id| {
-            let mut messages = whole(id);
-            messages.push(message(Control::end(), None));
-            messages
-        })),
-        ("a message over the limit", Box::new(move |id| {
-            let mut messages = whole(id);
-            messages[1].data_body = vec![0; 6 << 20].into();
-            messages
-        })),
-        ("another version", Box::new(move |id| {
-            let mut messages = whole(id);
-            messages[0].flight_descriptor = Some(FlightDescriptor::new_path(vec!["psi/0".to_owned(), id.to_string(), "hello".to_owned()]));
-            messages
-        })),
+    let cases: Vec<(&str, Spoil)> = vec![
+        (
+            "no path",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                messages[0].flight_descriptor = None;
+                messages
+            }),
+        ),
+        (
+            "two offers",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                messages.insert(1, messages[1].clone());
+                messages
+            }),
+        ),
+        (
+            "no offer",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                messages.remove(1);
+                messages
+            }),
+        ),
+        (
+            "no schema",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                messages[0].data_header = bytes::Bytes::new();
+                messages
+            }),
+        ),
+        (
+            "a path in the middle",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                let path = messages[0].flight_descriptor.clone();
+                messages[1].flight_descriptor = path;
+                messages
+            }),
+        ),
+        (
+            "more after the end",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                messages.push(message(Control::end(), None));
+                messages
+            }),
+        ),
+        (
+            "a message over the limit",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                messages[1].data_body = vec![0; 6 << 20].into();
+                messages
+            }),
+        ),
+        (
+            "another version",
+            Box::new(move |id| {
+                let mut messages = whole(id);
+                messages[0].flight_descriptor =
+                    Some(FlightDescriptor::new_path(vec!["psi/0".to_owned(), id.to_string(), "hello".to_owned()]));
+                messages
+            }),
+        ),
         ("nothing after the schema", Box::new(move |id| whole(id)[..1].to_vec())),
     ];
     for (case, messages) in cases {
@@ -288,7 +315,9 @@ async fn garbage_on_the_port_hurts_nobody() {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let mut torn = preface.clone();
     torn.extend([0xff; 300]);
-    for bytes in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0; 1000], vec![0xff; 100_000], b"\x16\x03\x01".to_vec(), torn] {
+    for bytes in
+        [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0; 1000], vec![0xff; 100_000], b"\x16\x03\x01".to_vec(), torn]
+    {
         let mut socket = TcpStream::connect(served.at).await.unwrap();
         let _ = socket.write_all(&bytes).await;
         let _ = socket.shutdown().await;
@@ -317,7 +346,8 @@ async fn a_requester_that_reads_nothing_stalls_and_loses_its_place() {
     });
     let mut encoder = Encoder::new(Phase::Columns, schema).unwrap();
     let path = session_path(id, Step::Phase(Phase::Columns));
-    let unread = bare.exchange(vec![message(encoder.schema(), Some(path)), message(Control::end(), None)]).await.unwrap();
+    let unread =
+        bare.exchange(vec![message(encoder.schema(), Some(path)), message(Control::end(), None)]).await.unwrap();
     let error = served.source.outcome(1).await.unwrap_err();
     assert!(error.to_string().contains("nothing came in phase columns"), "{error}");
     drop(unread.sender);

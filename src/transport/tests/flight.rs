@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
+use super::Task;
 use super::local::{Reports, hasty, patient};
 use super::proxy::{Break, Proxy};
 use super::toy::{Point, REQUESTER, RESPONDER, Step, Toy, Toys, Trouble, fresh_id, offer, shared, steps};
@@ -19,7 +19,7 @@ pub(super) struct Served {
     pub(super) at: SocketAddr,
     pub(super) source: Arc<Toys>,
     stop: Option<oneshot::Sender<()>>,
-    task: JoinHandle<Result<(), Error>>,
+    task: Task<Result<(), Error>>,
 }
 
 impl Served {
@@ -29,7 +29,7 @@ impl Served {
         let source = Arc::new(source);
         let server = PeerServer::new(RESPONDER, Arc::clone(&source), limits);
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = tokio::spawn(server.serve(listener, async move {
+        let task = Task::start(server.serve(listener, async move {
             let _ = stopped.await;
         }));
         Served { at, source, stop: Some(stop), task }
@@ -91,7 +91,10 @@ async fn thousands_of_batches_arrive_in_order_over_flight() {
     assert_eq!(served.source.outcome(1).await, Ok(()));
     let reports = reports.0.lock().unwrap();
     assert_eq!(reports.len(), steps.len() + 1);
-    assert!(reports.iter().all(|report| report.bytes_up > 0 && report.bytes_down > 0), "a schema travels in every phase");
+    assert!(
+        reports.iter().all(|report| report.bytes_up > 0 && report.bytes_down > 0),
+        "a schema travels in every phase"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -111,7 +114,10 @@ async fn the_same_session_is_the_same_bytes_here_and_over_flight() {
     let reports = Arc::new(Reports::default());
     let id = SessionId([77; 16]);
     let mut channel = Peer::new(RESPONDER, REQUESTER, &served.address(), patient()).unwrap().channel(id).await.unwrap();
-    drive(Toy::requester(&offer(id), &steps), &mut channel, &patient(), Arc::clone(&reports) as _).await.map(|_| ()).unwrap();
+    drive(Toy::requester(&offer(id), &steps), &mut channel, &patient(), Arc::clone(&reports) as _)
+        .await
+        .map(|_| ())
+        .unwrap();
 
     let recording = Recording::new();
     let (mut up, mut down) = pair(REQUESTER, RESPONDER, Some(recording.hook()));
@@ -124,9 +130,18 @@ async fn the_same_session_is_the_same_bytes_here_and_over_flight() {
     for report in reports.0.lock().unwrap().iter() {
         let bytes = |direction| {
             let messages = recording.messages(direction);
-            messages.iter().filter(|message| message.phase == report.phase).map(|message| message.frame.bytes()).sum::<u64>()
+            messages
+                .iter()
+                .filter(|message| message.phase == report.phase)
+                .map(|message| message.frame.bytes())
+                .sum::<u64>()
         };
-        assert_eq!((report.bytes_up, report.bytes_down), (bytes(Direction::Up), bytes(Direction::Down)), "{}", report.phase);
+        assert_eq!(
+            (report.bytes_up, report.bytes_down),
+            (bytes(Direction::Up), bytes(Direction::Down)),
+            "{}",
+            report.phase
+        );
     }
 }
 
@@ -160,7 +175,9 @@ async fn shares_are_listed_for_whom_they_are_shared_with() {
     assert_eq!(stranger.shares().await.unwrap(), vec![]);
     let mut words = Vec::new();
     for (peer, table) in [(&publisher, "nothing"), (&stranger, "visits")] {
-        let Err(Error::Reported { fault: Fault::Refused, reason, .. }) = peer.share(table).await else { panic!("{table}") };
+        let Err(Error::Reported { fault: Fault::Refused, reason, .. }) = peer.share(table).await else {
+            panic!("{table}")
+        };
         words.push(reason.replace(table, "T").replace(REQUESTER, "P").replace("stranger", "P"));
     }
     assert_eq!(words[0], words[1], "a table that exists and one that does not are refused in the same words");
@@ -181,7 +198,8 @@ async fn a_peer_that_accepts_and_says_nothing_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("grpc://{}", listener.local_addr().unwrap());
     let began = Instant::now();
-    let error = ask(&address, &steps(1), Deadlines { connect: Duration::from_millis(200), ..hasty() }).await.unwrap_err();
+    let error =
+        ask(&address, &steps(1), Deadlines { connect: Duration::from_millis(200), ..hasty() }).await.unwrap_err();
     assert!(began.elapsed() < Duration::from_secs(3));
     assert!(matches!(error, Error::Environment(_) | Error::Peer(PeerMisbehaved::Stalled { .. })), "{error}");
 }
@@ -192,11 +210,16 @@ async fn a_service_without_this_protocol_is_incompatible() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("grpc://{}", listener.local_addr().unwrap());
     let routes = tonic::service::Routes::default();
-    tokio::spawn(tonic::transport::Server::builder().add_routes(routes).serve_with_incoming(
-        tonic::transport::server::TcpIncoming::from(listener),
-    ));
+    let _server = Task::start(
+        tonic::transport::Server::builder()
+            .add_routes(routes)
+            .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener)),
+    );
     let error = ask(&address, &steps(1), patient()).await.unwrap_err();
-    assert!(matches!(&error, Error::Incompatible(text) if text.contains("psi/1") && text.contains(RESPONDER)), "{error}");
+    assert!(
+        matches!(&error, Error::Incompatible(text) if text.contains("psi/1") && text.contains(RESPONDER)),
+        "{error}"
+    );
     let error = Peer::new(RESPONDER, REQUESTER, &address, patient()).unwrap().shares().await.unwrap_err();
     assert!(matches!(error, Error::Incompatible(_)), "{error}");
 }
@@ -261,7 +284,10 @@ async fn a_panic_of_the_source_ends_the_session_and_not_the_server() {
     let served = Served::with(&steps(1), patient()).await;
     *served.source.refusal.lock().unwrap() = Some(Trouble::Panic);
     let error = ask(&served.address(), &steps(1), patient()).await.unwrap_err();
-    assert!(matches!(&error, Error::Reported { fault: Fault::Internal, reason, .. } if !reason.contains("on purpose")), "{error}");
+    assert!(
+        matches!(&error, Error::Reported { fault: Fault::Internal, reason, .. } if !reason.contains("on purpose")),
+        "{error}"
+    );
     served.still_serves().await;
 }
 
@@ -273,9 +299,9 @@ async fn a_cancelled_requester_ends_the_responder_at_once() {
     for point in [Point::Output, Point::Advance] {
         let trouble = Some((Phase::Columns, point, Trouble::Sleep(Duration::from_millis(600))));
         let (address, steps) = (served.address(), Arc::clone(&steps));
-        let asking = tokio::spawn(async move { ask_as(fresh_id(), &address, &steps, patient(), trouble).await });
+        let asking = Task::start(async move { ask_as(fresh_id(), &address, &steps, patient(), trouble).await });
         tokio::time::sleep(Duration::from_millis(200)).await;
-        asking.abort();
+        drop(asking);
         let began = Instant::now();
         ended += 1;
         let error = served.source.outcome(ended).await.unwrap_err();
@@ -323,15 +349,15 @@ async fn a_stopped_server_ends_its_sessions_on_both_sides_in_words() {
         let mut served = Served::with(&steps, patient()).await;
         let trouble = Some((Phase::Columns, point, Trouble::Sleep(Duration::from_millis(300))));
         let (address, steps) = (served.address(), Arc::clone(&steps));
-        let asking = tokio::spawn(async move { ask_as(fresh_id(), &address, &steps, patient(), trouble).await });
+        let asking = Task::start(async move { ask_as(fresh_id(), &address, &steps, patient(), trouble).await });
         tokio::time::sleep(Duration::from_millis(150)).await;
         served.stop();
-        let error = asking.await.unwrap().unwrap_err();
+        let error = asking.join().await.unwrap_err();
         let Error::Reported { fault: Fault::Environment, reason, .. } = &error else { panic!("{error}") };
         assert!(reason.contains("advertiser is shutting down"), "{reason}");
         assert_eq!(served.source.outcome(1).await.unwrap_err().fault(), Fault::Environment);
         let began = Instant::now();
-        served.task.await.unwrap().unwrap();
+        served.task.join().await.unwrap();
         assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     }
 }
@@ -361,7 +387,9 @@ async fn a_connection_cut_after_any_number_of_bytes_ends_both_sides() {
     // Every session that was begun has ended on the other side too.
     let begun = served.source.answered.load(Ordering::Relaxed);
     let _ = served.source.outcome(begun).await;
-    for error in served.source.ended.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(|o| o.as_ref().err()) {
+    for error in
+        served.source.ended.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(|o| o.as_ref().err())
+    {
         assert_eq!(error.fault(), Fault::Environment, "{error}");
     }
     served.still_serves().await;
@@ -377,7 +405,8 @@ async fn a_silent_network_is_a_stall_on_both_sides() {
     for n in [2, 5, 8] {
         let proxy = Proxy::start(served.at, Break::Silent(n * up / 10)).await;
         let began = Instant::now();
-        let error = ask(&proxy.address, &steps, Deadlines { close: Duration::from_millis(50), ..hasty() }).await.unwrap_err();
+        let error =
+            ask(&proxy.address, &steps, Deadlines { close: Duration::from_millis(50), ..hasty() }).await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         let stalled = matches!(error, Error::Peer(PeerMisbehaved::Stalled { .. }));
         assert!(stalled || matches!(&error, Error::Reported { fault: Fault::Peer, .. }), "{error}");

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::Task;
 use super::toy::{Point, REQUESTER, RESPONDER, Step, Toy, Trouble, fresh_id, offer, steps};
 use crate::psi::{Error, Fault, PeerMisbehaved, Phase, SessionId};
 use crate::transport::local::{Direction, Fate, Hook, Message, Recording, pair};
@@ -11,7 +12,13 @@ use crate::transport::{Deadlines, Observer, PhaseReport, drive};
 
 pub(super) fn patient() -> Deadlines {
     let long = Duration::from_secs(20);
-    Deadlines { connect: long, idle: long, answer: long, session: Duration::from_secs(60), close: Duration::from_secs(1) }
+    Deadlines {
+        connect: long,
+        idle: long,
+        answer: long,
+        session: Duration::from_secs(60),
+        close: Duration::from_secs(1),
+    }
 }
 
 pub(super) fn hasty() -> Deadlines {
@@ -37,9 +44,9 @@ fn toys(steps: &Arc<[Step]>) -> (Toy, Toy) {
 
 async fn run(toys: (Toy, Toy), hook: Option<Hook>, deadlines: Deadlines) -> Outcomes {
     let (mut up, mut down) = pair(REQUESTER, RESPONDER, hook);
-    let requester = tokio::spawn(async move { drive(toys.0, &mut up, &deadlines, Arc::new(())).await.map(|_| ()) });
-    let responder = tokio::spawn(async move { drive(toys.1, &mut down, &deadlines, Arc::new(())).await.map(|_| ()) });
-    let both = async { (requester.await.unwrap(), responder.await.unwrap()) };
+    let requester = Task::start(async move { drive(toys.0, &mut up, &deadlines, Arc::new(())).await.map(|_| ()) });
+    let responder = Task::start(async move { drive(toys.1, &mut down, &deadlines, Arc::new(())).await.map(|_| ()) });
+    let both = async { (requester.join().await, responder.join().await) };
     tokio::time::timeout(Duration::from_secs(60), both).await.expect("no run may hang")
 }
 
@@ -51,9 +58,9 @@ async fn thousands_of_batches_arrive_in_order_with_empty_and_one_way_phases() {
     let watching = Arc::clone(&reports);
     let steps = steps(1000);
     let toys = toys(&steps);
-    let requester = tokio::spawn(async move { drive(toys.0, &mut up, &patient(), watching).await.map(|_| ()) });
+    let requester = Task::start(async move { drive(toys.0, &mut up, &patient(), watching).await.map(|_| ()) });
     drive(toys.1, &mut down, &patient(), Arc::new(())).await.map(|_| ()).unwrap();
-    requester.await.unwrap().unwrap();
+    requester.join().await.unwrap();
 
     let reports = reports.0.lock().unwrap();
     let bytes = |direction| recording.messages(direction).iter().map(|message| message.frame.bytes()).sum::<u64>();
@@ -80,7 +87,11 @@ async fn two_runs_of_the_same_session_are_the_same_bytes_frame_by_frame() {
 
 /// Runs once per message and fate; what happens to a message must be noticed by at least one side and end both.
 /// The toy does not look into the hello's batches.
-async fn strike_every_message(deadlines: Deadlines, bodies_only_after_hello: bool, strike: impl Fn(&mut Message) -> Fate + Send + Sync + Clone + 'static) {
+async fn strike_every_message(
+    deadlines: Deadlines,
+    bodies_only_after_hello: bool,
+    strike: impl Fn(&mut Message) -> Fate + Send + Sync + Clone + 'static,
+) {
     let recording = Recording::new();
     run(toys(&steps(2)), Some(recording.hook()), patient()).await.0.unwrap();
     for direction in [Direction::Up, Direction::Down] {
@@ -124,7 +135,8 @@ async fn a_message_that_comes_twice_ends_both_sides() {
             continue;
         }
         let hook: Hook = Arc::new(move |message| {
-            let same = (message.direction, message.phase, message.index) == (target.direction, target.phase, target.index);
+            let same =
+                (message.direction, message.phase, message.index) == (target.direction, target.phase, target.index);
             if same { Fate::Repeat } else { Fate::Deliver }
         });
         let (requester, responder) = run(toys(&steps(2)), Some(hook), patient()).await;
@@ -138,7 +150,8 @@ async fn a_message_that_comes_twice_ends_both_sides() {
 #[tokio::test]
 async fn a_changed_message_ends_both_sides() {
     strike_every_message(patient(), true, |message| {
-        let mut bytes = if message.frame.body.is_empty() { message.frame.header.to_vec() } else { message.frame.body.to_vec() };
+        let mut bytes =
+            if message.frame.body.is_empty() { message.frame.header.to_vec() } else { message.frame.body.to_vec() };
         // Of a schema the last name's bytes, of a batch the first element's, of an end the end.
         let position = if message.frame.body.is_empty() { bytes.len().saturating_sub(1) } else { 64 };
         match bytes.get_mut(position) {
@@ -203,7 +216,8 @@ async fn an_error_of_one_side_reaches_the_other_in_words() {
         for phase in [Phase::Confirm, Phase::Columns, Phase::Tags] {
             for responder_fails in [false, true] {
                 let mut toys = toys(&steps(20));
-                let (failing, other) = if responder_fails { (&mut toys.1, RESPONDER) } else { (&mut toys.0, REQUESTER) };
+                let (failing, other) =
+                    if responder_fails { (&mut toys.1, RESPONDER) } else { (&mut toys.0, REQUESTER) };
                 failing.trouble = Some((phase, point, Trouble::Fail));
                 let (requester, responder) = run(toys, None, patient()).await;
                 let (own, told) = if responder_fails { (responder, requester) } else { (requester, responder) };
@@ -232,12 +246,14 @@ async fn a_dropped_requester_ends_the_responder_at_once() {
         let (mut requester, responder) = toys(&steps(3));
         requester.trouble = Some((Phase::Columns, point, Trouble::Sleep(Duration::from_millis(300))));
         let (mut up, mut down) = pair(REQUESTER, RESPONDER, None);
-        let requester = tokio::spawn(async move { drive(requester, &mut up, &patient(), Arc::new(())).await.map(|_| ()) });
-        let responder = tokio::spawn(async move { drive(responder, &mut down, &patient(), Arc::new(())).await.map(|_| ()) });
+        let requester =
+            Task::start(async move { drive(requester, &mut up, &patient(), Arc::new(())).await.map(|_| ()) });
+        let responder =
+            Task::start(async move { drive(responder, &mut down, &patient(), Arc::new(())).await.map(|_| ()) });
         tokio::time::sleep(Duration::from_millis(100)).await;
-        requester.abort();
+        drop(requester);
         let began = Instant::now();
-        let error = responder.await.unwrap().unwrap_err();
+        let error = responder.join().await.unwrap_err();
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         assert!(matches!(&error, Error::Environment(text) if text.contains(REQUESTER)), "{error}");
     }

@@ -6,3 +6,18 @@ mod flight;
 mod local;
 mod proxy;
 mod toy;
+
+/// A task that ends with whoever holds it.
+struct Task<T>(tokio::task::JoinSet<T>);
+
+impl<T: Send + 'static> Task<T> {
+    fn start(task: impl Future<Output = T> + Send + 'static) -> Self {
+        let mut set = tokio::task::JoinSet::new();
+        set.spawn(task);
+        Task(set)
+    }
+
+    async fn join(mut self) -> T {
+        self.0.join_next().await.expect("it was started").expect("it neither panicked nor was aborted")
+    }
+}

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::Task;
 
 /// Where the proxy breaks.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +28,7 @@ pub(super) struct Proxy {
     pub(super) address: String,
     pub(super) up: Arc<AtomicU64>,
     pub(super) down: Arc<AtomicU64>,
+    _task: Task<()>,
 }
 
 impl Proxy {
@@ -33,7 +37,8 @@ impl Proxy {
         let address = format!("grpc://{}", listener.local_addr().unwrap());
         let (up, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let counts = (Arc::clone(&up), Arc::clone(&down));
-        tokio::spawn(async move {
+        let task = Task::start(async move {
+            let mut copies = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = TcpStream::connect(target).await else { continue };
                 near.set_nodelay(true).unwrap();
@@ -47,11 +52,11 @@ impl Proxy {
                     Break::Up(bytes) | Break::Silent(bytes) => (bytes, u64::MAX),
                     Break::Down(bytes) => (u64::MAX, bytes),
                 };
-                tokio::spawn(copy(near_in, far_out, Arc::clone(&counts.0), limits.0, silent, Arc::clone(&broken)));
-                tokio::spawn(copy(far_in, near_out, Arc::clone(&counts.1), limits.1, silent, broken));
+                copies.spawn(copy(near_in, far_out, Arc::clone(&counts.0), limits.0, silent, Arc::clone(&broken)));
+                copies.spawn(copy(far_in, near_out, Arc::clone(&counts.1), limits.1, silent, broken));
             }
         });
-        Proxy { address, up, down }
+        Proxy { address, up, down, _task: task }
     }
 }
 

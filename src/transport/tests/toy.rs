@@ -9,8 +9,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 
 use crate::psi::{
-    Aggregate, Error, FilteredRows, Offer, Output, OutputsTerms, PeerMisbehaved, Phase, Progress, Question, Role, Session,
-    SessionId, ShareTerms, SizesTerms, hello_schema,
+    Aggregate, Error, FilteredRows, Offer, Output, OutputsTerms, PeerMisbehaved, Phase, Progress, Question, Role,
+    Session, SessionId, ShareTerms, SizesTerms, hello_schema,
 };
 use crate::transport::{PeerIdentity, SharedTable, TableSource};
 
@@ -209,7 +209,9 @@ impl Session for Toy {
         let from = if self.role == Role::Requester { Role::Responder } else { Role::Requester };
         match self.step() {
             Some(step) if came != batch(phase, from, self.received, step.rows) => {
-                return Err(PeerMisbehaved::Inconsistent { phase, reason: "not the batch that is due".to_owned() }.into());
+                return Err(
+                    PeerMisbehaved::Inconsistent { phase, reason: "not the batch that is due".to_owned() }.into()
+                );
             }
             Some(_) => {}
             None if came.num_rows() == 0 || came.column(0).null_count() > 0 => {

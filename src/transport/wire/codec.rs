@@ -34,7 +34,10 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub(crate) fn new(phase: Phase, schema: SchemaRef) -> Result<Self, Error> {
         if let Some(field) = schema.fields().iter().find(|field| schema::buffers(field.data_type()).is_none()) {
-            return Err(Error::internal(format!("phase {phase} uses the type {}, which has no wire form", field.data_type())));
+            return Err(Error::internal(format!(
+                "phase {phase} uses the type {}, which has no wire form",
+                field.data_type()
+            )));
         }
         Ok(Encoder {
             phase,
@@ -115,7 +118,9 @@ impl Decoder {
             return match Control::read(&frame) {
                 Some(Control::End) if !self.schema_came => Err("the stream ended before its schema".to_owned().into()),
                 Some(control @ (Control::End | Control::Abort { .. })) => Ok(Decoded::Control(control)),
-                Some(Control::Hold) | None => Err("a message without a header that is no control message".to_owned().into()),
+                Some(Control::Hold) | None => {
+                    Err("a message without a header that is no control message".to_owned().into())
+                }
             };
         }
         if !frame.metadata.is_empty() {
@@ -124,7 +129,8 @@ impl Decoder {
         if frame.header.len() > HEADER_BYTES_MAX {
             return Err(format!("a header of {} bytes, {HEADER_BYTES_MAX} are allowed", frame.header.len()).into());
         }
-        let message = ipc::root_as_message(&frame.header).map_err(|_| "a header that is no Arrow message".to_owned())?;
+        let message =
+            ipc::root_as_message(&frame.header).map_err(|_| "a header that is no Arrow message".to_owned())?;
         if message.version() != MetadataVersion::V5 {
             return Err("a message of another version than Arrow's V5".to_owned().into());
         }
@@ -151,11 +157,17 @@ impl Decoder {
                     message.header_as_record_batch().ok_or_else(|| "a batch message without batch".to_owned())?;
                 self.check_batch(&header, frame.body.len())?;
                 let body = Buffer::from(frame.body);
-                RecordBatchDecoder::try_new(&body, header, SchemaRef::clone(&self.due), &HashMap::new(), &message.version())
-                    .and_then(RecordBatchDecoder::read_record_batch)
-                    .map(Decoded::Batch)
-                    // Arrow's words may quote lengths and offsets, never a value.
-                    .map_err(|error| format!("a batch that Arrow refuses: {}", super::sanitise(&error.to_string())).into())
+                RecordBatchDecoder::try_new(
+                    &body,
+                    header,
+                    SchemaRef::clone(&self.due),
+                    &HashMap::new(),
+                    &message.version(),
+                )
+                .and_then(RecordBatchDecoder::read_record_batch)
+                .map(Decoded::Batch)
+                // Arrow's words may quote lengths and offsets, never a value.
+                .map_err(|error| format!("a batch that Arrow refuses: {}", super::sanitise(&error.to_string())).into())
             }
             MessageHeader::DictionaryBatch => Err("a dictionary, which no phase uses".to_owned().into()),
             _ => Err("a message of an unknown kind".to_owned().into()),
@@ -185,7 +197,10 @@ impl Decoder {
             let nulls = nulls.ok_or("an impossible number of nulls")?;
             for position in 0..schema::buffers(field.data_type()).ok_or("a type without wire form")? {
                 let buffer = buffers.next().ok_or("a batch with too few buffers")?;
-                let (start, bytes) = usize::try_from(buffer.offset()).ok().zip(usize::try_from(buffer.length()).ok()).ok_or("a negative offset")?;
+                let (start, bytes) = usize::try_from(buffer.offset())
+                    .ok()
+                    .zip(usize::try_from(buffer.length()).ok())
+                    .ok_or("a negative offset")?;
                 if start.checked_add(bytes).is_none_or(|end| end > body_bytes) {
                     return Err("a buffer outside its message".to_owned());
                 }

@@ -73,7 +73,8 @@ impl Control {
 /// and without the marks that reorder or hide what follows.
 pub(crate) fn sanitise(text: &str) -> String {
     let plain = |c: char| {
-        let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+        let hides =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
         if c.is_control() || hides { ' ' } else { c }
     };
     let mut clean: String = text.chars().take(TEXT_CHARS_MAX).map(plain).collect();

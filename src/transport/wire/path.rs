@@ -35,7 +35,8 @@ fn version(path: &[String]) -> Result<&[String], Error> {
     match path.split_first() {
         Some((version, rest)) if version == VERSION_PATH => Ok(rest),
         first => {
-            let theirs = first.map_or(String::new(), |(version, _)| super::sanitise(&version.chars().take(40).collect::<String>()));
+            let theirs = first
+                .map_or(String::new(), |(version, _)| super::sanitise(&version.chars().take(40).collect::<String>()));
             Err(Error::Incompatible(format!(
                 "this side speaks {VERSION_PATH} (datafusion-psi {}), the peer asked for '{theirs}': install the same version on both sides",
                 env!("CARGO_PKG_VERSION")
@@ -46,7 +47,8 @@ fn version(path: &[String]) -> Result<&[String], Error> {
 
 /// Reads the path of an exchange.
 pub(crate) fn step(path: &[String]) -> Result<(SessionId, Step), Error> {
-    let unknown = |what: &str| Error::Incompatible(format!("the path of the exchange names no {what} of {VERSION_PATH}"));
+    let unknown =
+        |what: &str| Error::Incompatible(format!("the path of the exchange names no {what} of {VERSION_PATH}"));
     let [session, last] = version(path)? else { return Err(unknown("session and phase")) };
     let session = SessionId::parse(session).ok_or_else(|| unknown("session"))?;
     if last == CONTROL {

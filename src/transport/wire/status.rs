@@ -142,7 +142,10 @@ mod tests {
         assert!(matches!(read(Code::PermissionDenied, None), Error::Reported { fault: Fault::Refused, .. }));
         for code in [Code::Unavailable, Code::Cancelled, Code::Unknown, Code::DeadlineExceeded, Code::Ok] {
             let error = read(code, phase);
-            assert_eq!(error, Error::Environment("the connection with advertiser was lost in phase columns: words ".to_owned()));
+            assert_eq!(
+                error,
+                Error::Environment("the connection with advertiser was lost in phase columns: words ".to_owned())
+            );
         }
     }
 

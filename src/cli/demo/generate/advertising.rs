@@ -87,7 +87,8 @@ fn reader(draw: &mut Draw, person: &Person, number: u64, rows: usize, seen: &mut
 fn buyer(draw: &mut Draw, person: &Person, rows: usize, bought: &mut Purchases) {
     let (phone, device) = (draw.sometimes(60, &person.phone), draw.sometimes(40, &person.device));
     // Everybody leaves something.
-    let email = if phone.is_none() && device.is_none() { Some(&person.email) } else { draw.sometimes(75, &person.email) };
+    let email =
+        if phone.is_none() && device.is_none() { Some(&person.email) } else { draw.sometimes(75, &person.email) };
     for _ in 0..draw.few(6).min((rows - bought.order.len()) as i64) {
         bought.order.push(500_000 + bought.order.len() as i64);
         bought.bought_on.push(YEAR_2026 + draw.within(0..181) as i32);

@@ -20,6 +20,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 pub(super) use advertising::advertising;
 pub(super) use banks::banks;
 pub(super) use health::health;
+pub(super) use people::Draw;
 
 /// The most rows of a main table: beyond, the invented people run out of days to be born on.
 pub(super) const ROWS_MAX: u64 = 1_000_000;

@@ -1,0 +1,700 @@
+use super::parse::changed;
+use crate::policy::Party;
+
+#[test]
+fn every_mistake_is_an_error_with_its_line_and_what_would_be_right() {
+    let cases: &[(&str, &str, &str)] = &[
+        (
+            // unknown key near a known one
+            "filter_on = ",
+            "filter_no = ",
+            "party.toml:22: [[share]]: unknown key 'filter_no'; did you mean 'filter_on'?",
+        ),
+        (
+            // unknown key near none
+            "width = 2",
+            "threads = 2",
+            "party.toml:42: [ot]: unknown key 'threads'; possible keys: width",
+        ),
+        (
+            // unknown table
+            "[ot]",
+            "[otx]",
+            "party.toml:41: the policy: unknown key 'otx'; did you mean 'ot'?",
+        ),
+        (
+            // no TOML
+            "minimum_matched = 50",
+            "minimum_matched = = 50",
+            "party.toml:23: this is no TOML: extra `=`, expected nothing at `=`; see https://toml.io for how TOML is written",
+        ),
+        (
+            // a key twice
+            "minimum_matched = 50",
+            "minimum_matched = 50\nminimum_matched = 60",
+            "party.toml:24: this is no TOML: duplicate key at `minimum_matched`; see https://toml.io for how TOML is written",
+        ),
+        (
+            // a value of another type
+            "queries = 100",
+            r#"queries = "100""#,
+            "party.toml:38: [ask.budget]: 'queries' is a string where a whole number is due; write, for example: queries = 100",
+        ),
+        (
+            // a table where a list is due
+            "[[table]]",
+            "[table]",
+            r#"party.toml:8: the policy: 'table' is a table where a list is due; write, for example: [[table]], and in it: name = "purchases", location = "data/*.parquet""#,
+        ),
+        (
+            // no party
+            r#"[party]
+name = "advertiser"
+state = "state/"  "#,
+            "#",
+            r#"party.toml:1: the policy lacks 'party'; add, for example: [party], and in it: name = "advertiser""#,
+        ),
+        (
+            // no name
+            r#"name = "advertiser""#,
+            "",
+            r#"party.toml:1: [party] lacks 'name'; add, for example: name = "advertiser""#,
+        ),
+        (
+            // certificate of the server
+            r#"listen = "127.0.0.1:50052""#,
+            r#"certificate = "tls/a.pem"
+listen = "127.0.0.1:50052""#,
+            "party.toml:6: [server]: 'certificate' is not supported by this version; remove it: there is no TLS yet, which is why servers listen on loopback only",
+        ),
+        (
+            // clients
+            r#"listen = "127.0.0.1:50052""#,
+            r#"clients = "tls/a.pem"
+listen = "127.0.0.1:50052""#,
+            "party.toml:6: [server]: 'clients' is not supported by this version; remove it: there is no Flight SQL endpoint yet",
+        ),
+        (
+            // certificate of a peer
+            r#"address = "grpc://127.0.0.1:50051""#,
+            r#"address = "grpc://127.0.0.1:50051"
+certificate = "tls/publisher.pem""#,
+            "party.toml:15: [[peer]]: 'certificate' is not supported by this version; remove it: there is no TLS yet, which is why peers are reached on loopback only",
+        ),
+        (
+            // group_by
+            "minimum_matched = 50",
+            r#"group_by = { category = ["toys"] }"#,
+            "party.toml:23: [[share]]: 'group_by' is not supported by this version; remove it: groups are not answered yet, so a list of labels would allow nothing",
+        ),
+        (
+            // max_labels
+            "minimum_matched = 50",
+            "max_labels = 2",
+            "party.toml:23: [[share]]: 'max_labels' is not supported by this version; remove it: groups are not answered yet",
+        ),
+        (
+            // max_parts
+            "minimum_matched = 50",
+            "max_parts = 2",
+            "party.toml:23: [[share]]: 'max_parts' is not supported by this version; remove it: groups are not answered yet",
+        ),
+        (
+            // approval
+            "minimum_matched = 50",
+            r#"approval = "required""#,
+            "party.toml:23: [[share]]: 'approval' is not supported by this version; remove it: queries cannot be held for approval yet, they would be answered at once",
+        ),
+        (
+            // output noise
+            r#"outputs = { noise = "none" }"#,
+            "outputs = { epsilon = 4.0 }",
+            r#"party.toml:29: outputs of 'purchases': 'epsilon' is not supported by this version; results carry no noise yet: write outputs = { noise = "none" } if exact results may leave, or do not share the table"#,
+        ),
+        (
+            // no word about outputs
+            r#"outputs = { noise = "none" }"#,
+            "",
+            r#"party.toml:25: [share.budget] of 'purchases' lacks 'outputs'; add, for example: outputs = { noise = "none" }"#,
+        ),
+        (
+            // empty outputs
+            r#"outputs = { noise = "none" }"#,
+            "outputs = { }",
+            r#"party.toml:29: outputs of 'purchases' lacks 'noise'; add, for example: noise = "none""#,
+        ),
+        (
+            // another noise
+            r#"outputs = { noise = "none" }"#,
+            r#"outputs = { noise = "laplace" }"#,
+            "party.toml:29: outputs of 'purchases': 'noise' is 'laplace'; possible values: none",
+        ),
+        (
+            // a period that renews
+            r#"period = "forever""#,
+            r#"period = "month""#,
+            r#"party.toml:30: [share.budget] of 'purchases': 'period' is 'month', and budgets that renew are not supported by this version; write "forever" or leave it out"#,
+        ),
+        (
+            // outputs of an ask
+            "queries = 100",
+            r#"queries = 100
+outputs = { noise = "none" }"#,
+            "party.toml:39: [ask.budget]: 'outputs' is not supported by this version; remove it: results come to the asking party, the other one's budget is charged for them",
+        ),
+        (
+            // a name that SQL would need quotes for
+            r#"name = "advertiser""#,
+            r#"name = "Advertiser""#,
+            "party.toml:2: [party]: 'name' is 'Advertiser', which is no name; a name starts with a lower-case letter and goes on with at most 62 lower-case letters, digits or '_', so that SQL needs no quotes around it",
+        ),
+        (
+            // a reserved name
+            r#"name = "advertiser""#,
+            r#"name = "psi""#,
+            "party.toml:2: [party]: 'name' is 'psi', which SQL keeps for itself; choose another name",
+        ),
+        (
+            // a reserved peer
+            r#"name = "publisher""#,
+            r#"name = "information_schema""#,
+            "party.toml:13: [[peer]]: 'name' is 'information_schema', which SQL keeps for itself; choose another name",
+        ),
+        (
+            // a peer with the party's own name
+            r#"name = "publisher""#,
+            r#"name = "advertiser""#,
+            "party.toml:13: [[peer]]: 'name' is 'advertiser', this party's own name; a peer is another party",
+        ),
+        (
+            // an empty text
+            r#"state = "state/""#,
+            r#"state = " ""#,
+            r#"party.toml:3: [party]: 'state' is empty; write, for example: state = "state/""#,
+        ),
+        (
+            // a population that is no name
+            r#"population = "shoppers"                                  #"#,
+            r#"population = "all shoppers" #"#,
+            "party.toml:26: [share.budget] of 'purchases': 'population' is 'all shoppers', which is no name; a name starts with a lower-case letter and goes on with at most 62 lower-case letters, digits or '_', so that SQL needs no quotes around it",
+        ),
+        (
+            // listening for everybody
+            "127.0.0.1:50052",
+            "0.0.0.0:50052",
+            "party.toml:6: [server]: 'listen' is '0.0.0.0:50052', which is not loopback; listen on 127.0.0.1, [::1] or localhost: there is no TLS yet, and plain text must not leave this machine",
+        ),
+        (
+            // listening on a name
+            "127.0.0.1:50052",
+            "example.org:50052",
+            "party.toml:6: [server]: 'listen' is 'example.org:50052', which is not loopback; listen on 127.0.0.1, [::1] or localhost: there is no TLS yet, and plain text must not leave this machine",
+        ),
+        (
+            // listening without port
+            "127.0.0.1:50052",
+            "127.0.0.1",
+            "party.toml:6: [server]: 'listen' is '127.0.0.1', which is no address with a port; write an address such as 127.0.0.1:50052 (port 0 lets the system choose)",
+        ),
+        (
+            // a port that is none
+            "127.0.0.1:50052",
+            "127.0.0.1:70000",
+            "party.toml:6: [server]: 'listen' is '127.0.0.1:70000', which is no address with a port; write an address such as 127.0.0.1:50052 (port 0 lets the system choose)",
+        ),
+        (
+            // a peer by TLS
+            "grpc://127.0.0.1:50051",
+            "grpc+tls://127.0.0.1:50051",
+            "party.toml:14: [[peer]]: 'address' is 'grpc+tls://127.0.0.1:50051', and TLS is not supported by this version; write grpc://127.0.0.1:PORT; a peer on another machine is reached through a tunnel that ends on loopback",
+        ),
+        (
+            // a peer on another machine
+            "grpc://127.0.0.1:50051",
+            "grpc://10.0.0.7:50051",
+            "party.toml:14: [[peer]]: 'address' is 'grpc://10.0.0.7:50051', which is not loopback; there is no TLS yet, and plain text must not leave this machine: a peer on another one is reached through a tunnel that ends on loopback",
+        ),
+        (
+            // a peer by http
+            "grpc://127.0.0.1:50051",
+            "http://127.0.0.1:50051",
+            "party.toml:14: [[peer]]: 'address' is 'http://127.0.0.1:50051', which does not begin with grpc://; write an address such as grpc://127.0.0.1:50051",
+        ),
+        (
+            // a peer without port
+            "grpc://127.0.0.1:50051",
+            "grpc://127.0.0.1",
+            "party.toml:14: [[peer]]: 'address' is 'grpc://127.0.0.1', which is no host with a port; write an address such as grpc://127.0.0.1:50051",
+        ),
+        (
+            // a peer at port 0
+            "grpc://127.0.0.1:50051",
+            "grpc://127.0.0.1:0",
+            "party.toml:14: [[peer]]: 'address' is 'grpc://127.0.0.1:0', and port 0 cannot be reached; write an address such as grpc://127.0.0.1:50051",
+        ),
+        (
+            // a peer with a path
+            "grpc://127.0.0.1:50051",
+            "grpc://127.0.0.1:50051/x",
+            "party.toml:14: [[peer]]: 'address' is 'grpc://127.0.0.1:50051/x', which is no host with a port; write an address such as grpc://127.0.0.1:50051",
+        ),
+        (
+            // a table twice
+            "[[peer]]",
+            r#"[[table]]
+name = "purchases"
+location = "x.csv"
+[[peer]]"#,
+            "party.toml:13: [[table]]: 'name' is 'purchases', as is that of line 8; give each table a name of its own; `location` may be a list",
+        ),
+        (
+            // a peer twice
+            "[[share]]",
+            r#"[[peer]]
+name = "publisher"
+address = "grpc://127.0.0.1:1"
+[[share]]"#,
+            "party.toml:17: [[peer]]: 'name' is 'publisher', as is that of line 12; give each peer a name of its own",
+        ),
+        (
+            // a peer named twice
+            r#"with = ["publisher"]"#,
+            r#"with = ["publisher", "publisher"]"#,
+            "party.toml:18: [[share]]: 'with' names 'publisher' twice; name it once",
+        ),
+        (
+            // a column named twice
+            r#""bought_at", "category""#,
+            r#""bought_at", "bought_at""#,
+            "party.toml:22: [[share]]: 'filter_on' names 'bought_at' twice; name it once",
+        ),
+        (
+            // a table shown twice to one peer
+            "[[ask]]",
+            r#"[[share]]
+table = "purchases"
+with = ["publisher"]
+identifiers = { email = "email/1" }
+[share.budget]
+population = "shoppers"
+queries = 10
+sizes = { epsilon = 2 }
+outputs = { noise = "none" }
+
+[[ask]]"#,
+            "party.toml:34: [[share]]: 'with' names 'publisher', which the share of line 16 already shows 'purchases'; a peer sees a table by one share: join the two, or take the peer out of one",
+        ),
+        (
+            // one population with two budgets
+            "[[ask]]",
+            r#"[[table]]
+name="clicks"
+location="clicks/"
+[[share]]
+table = "clicks"
+with = ["publisher"]
+identifiers = { email = "email/1" }
+[share.budget]
+population = "shoppers"
+queries = 11
+sizes = { epsilon = 2 }
+outputs = { noise = "none" }
+
+[[ask]]"#,
+            "party.toml:39: [[share]]: 'budget' differs from that of line 25, and both are about the population 'shoppers'; shares of one population draw on one account: give both the same queries and sizes, or different populations",
+        ),
+        (
+            // a peer asked on two accounts
+            "[ot]",
+            r#"[[ask]]
+of = ["publisher"]
+population = "others"
+[ask.budget]
+queries = 1
+sizes = { exact = true }
+[ot]"#,
+            "party.toml:42: [[ask]]: 'of' names 'publisher', as does the [[ask]] of line 32; a peer is asked on one account: join the two, or take the peer out of one",
+        ),
+        (
+            // with names no peer
+            r#"with = ["publisher"]"#,
+            r#"with = ["publishr"]"#,
+            "party.toml:18: [[share]]: 'with' names 'publishr', and no [[peer]] has that name; did you mean 'publisher'?",
+        ),
+        (
+            // with names nobody near
+            r#"with = ["publisher"]"#,
+            r#"with = ["bank"]"#,
+            "party.toml:18: [[share]]: 'with' names 'bank', and no [[peer]] has that name; peers: publisher",
+        ),
+        (
+            // with is empty
+            r#"with = ["publisher"]"#,
+            "with = []",
+            r#"party.toml:18: [[share]]: 'with' is empty; write, for example: with = ["publisher"]"#,
+        ),
+        (
+            // with is a text
+            r#"with = ["publisher"]"#,
+            r#"with = "publisher""#,
+            r#"party.toml:18: [[share]]: 'with' is a string where a list is due; write, for example: with = ["publisher"]"#,
+        ),
+        (
+            // of names no peer
+            r#"of = ["publisher"]"#,
+            r#"of = ["bank"]"#,
+            "party.toml:33: [[ask]]: 'of' names 'bank', and no [[peer]] has that name; peers: publisher",
+        ),
+        (
+            // no such table
+            r#"table = "purchases""#,
+            r#"table = "purchase""#,
+            "party.toml:17: [[share]]: 'table' is 'purchase', and no [[table]] has that name; did you mean 'purchases'?",
+        ),
+        (
+            // no location
+            r#"location = "data/purchases/*.parquet""#,
+            "location = []",
+            "party.toml:10: [[table]]: 'location' names 0 places; name 1 to 1024 files, folders or globs",
+        ),
+        (
+            // no identifiers
+            r#"identifiers = { email = "email/1", phone = "phone/1:US", person = { columns = ["surname", "born"], as = "exact/1" } }"#,
+            "identifiers = {}",
+            r#"party.toml:19: [[share]]: 'identifiers' names 0 identifiers; name 1 to 256, for example: email = "email/1", or person = { columns = ["surname", "born"], as = "exact/1" }"#,
+        ),
+        (
+            // an unknown normaliser
+            r#""email/1""#,
+            r#""email/2""#,
+            "party.toml:19: [[share]]: 'identifiers': 'email' is 'email/2'; there is no normaliser 'email/2': there are exact/1, email/1, phone/1:REGION (such as phone/1:US) and sha256/1",
+        ),
+        (
+            // a phone without region
+            r#""phone/1:US""#,
+            r#""phone/1""#,
+            "party.toml:19: [[share]]: 'identifiers': 'phone' is 'phone/1'; phone/1 needs the region of numbers that are written without a country code, such as phone/1:US",
+        ),
+        (
+            // a phone of no region
+            r#""phone/1:US""#,
+            r#""phone/1:XX""#,
+            "party.toml:19: [[share]]: 'identifiers': 'phone' is 'phone/1:XX', whose region is none; write two capital letters of ISO 3166, such as phone/1:US",
+        ),
+        (
+            // an identifier of another type
+            r#""email/1""#,
+            "1",
+            r#"party.toml:19: [[share]]: 'identifiers': 'email' is an integer where a normaliser's name or a table is due; write, for example: email = "email/1", or person = { columns = ["surname", "born"], as = "exact/1" }"#,
+        ),
+        (
+            // a composite of no columns
+            r#"["surname", "born"]"#,
+            "[]",
+            r#"party.toml:19: [[share]]: 'identifiers': 'person': 'columns' is empty; write, for example: columns = ["surname", "born"]"#,
+        ),
+        (
+            // a composite without normaliser
+            r#", as = "exact/1""#,
+            "",
+            r#"party.toml:19: [[share]]: 'identifiers': 'person' lacks 'as'; add, for example: as = "exact/1""#,
+        ),
+        (
+            // an unknown key of a composite
+            r#"as = "exact/1""#,
+            r#"is = "exact/1""#,
+            "party.toml:19: [[share]]: 'identifiers': 'person': unknown key 'is'; did you mean 'as'?",
+        ),
+        (
+            // two identifiers of the same columns
+            r#"phone = "phone/1:US""#,
+            r#"phone = { columns = ["email"], as = "exact/1" }"#,
+            "party.toml:19: [[share]]: 'identifiers': 'phone' is made of the same columns as 'email'; a query could not tell them apart: keep one",
+        ),
+        (
+            // an empty identifier's name
+            r#"email = "email/1""#,
+            r#""" = "email/1""#,
+            "party.toml:19: [[share]]: 'identifiers': '' is no identifier's name; a name has 1 to 256 bytes and no control characters",
+        ),
+        (
+            // min above max
+            "min = 0, max = 500",
+            "min = 501, max = 500",
+            "party.toml:20: [[share]]: 'aggregates': 'amount': 'min' is 501, above max = 500; write the smaller one as min",
+        ),
+        (
+            // min alone
+            "min = 0, max = 500",
+            "min = 0",
+            "party.toml:20: [[share]]: 'aggregates': 'amount' lacks 'max'; add, for example: max = 500",
+        ),
+        (
+            // max alone
+            "min = 0, max = 500",
+            "max = 500",
+            "party.toml:20: [[share]]: 'aggregates': 'amount' lacks 'min'; add, for example: min = 0",
+        ),
+        (
+            // no max_rows
+            ", max_rows = 20",
+            "",
+            "party.toml:20: [[share]]: 'aggregates': 'amount' lacks 'max_rows'; add, for example: max_rows = 20",
+        ),
+        (
+            // max_rows of 0
+            "max_rows = 20",
+            "max_rows = 0",
+            "party.toml:20: [[share]]: 'aggregates': 'amount': 'max_rows' is 0; it must be 1 to 1000000000",
+        ),
+        (
+            // a bound that is infinite
+            "max = 500",
+            "max = inf",
+            r#"party.toml:20: [[share]]: 'aggregates': 'amount': 'max' is 'inf', which is not a decimal number of at most 38 digits, 30 of them after the point; write a number such as 500, 12.50 or "12.50""#,
+        ),
+        (
+            // a bound that is no number
+            "max = 500",
+            r#"max = "many""#,
+            r#"party.toml:20: [[share]]: 'aggregates': 'amount': 'max' is 'many', which is not a decimal number of at most 38 digits, 30 of them after the point; write a number such as 500, 12.50 or "12.50""#,
+        ),
+        (
+            // a bound that is a list
+            "max = 500",
+            "max = [500]",
+            "party.toml:20: [[share]]: 'aggregates': 'amount': 'max' is an array where a number is due; write, for example: max = 500",
+        ),
+        (
+            // a bound of too many digits
+            "max = 500",
+            "max = 1e99",
+            r#"party.toml:20: [[share]]: 'aggregates': 'amount': 'max' is '1e99', which is not a decimal number of at most 38 digits, 30 of them after the point; write a number such as 500, 12.50 or "12.50""#,
+        ),
+        (
+            // decimals of a count
+            "{ min = 0, max = 500, max_rows = 20 }",
+            "{ max_rows = 20, decimals = 2 }",
+            "party.toml:20: [[share]]: 'aggregates': 'amount': 'decimals' has no bounds beside it; give min and max too, or leave it out: a count has no decimals",
+        ),
+        (
+            // too many decimals
+            "max_rows = 20 }",
+            "max_rows = 20, decimals = 19 }",
+            "party.toml:20: [[share]]: 'aggregates': 'amount': 'decimals' is 19; it must be 0 to 18",
+        ),
+        (
+            // a bound finer than the sum
+            "max = 500, max_rows = 20 }",
+            "max = 500.125, max_rows = 20, decimals = 2 }",
+            "party.toml:20: [[share]]: 'aggregates': 'amount': 'max' is 500.125, which has more decimals than the 2 of the sum; give the bound no more decimals than `decimals` says",
+        ),
+        (
+            // a misspelt bound
+            "max = 500",
+            "maks = 500",
+            "party.toml:20: [[share]]: 'aggregates': 'amount': unknown key 'maks'; possible keys: min, max, max_rows, decimals",
+        ),
+        (
+            // requester_values = true
+            "requester_values = false",
+            "requester_values = true",
+            "party.toml:21: [[share]]: 'requester_values' is true; write the bounds of one person's total: requester_values = { min = 0, max = 100 }",
+        ),
+        (
+            // requester_values without max
+            "requester_values = false",
+            "requester_values = { min = 0 }",
+            "party.toml:21: requester_values lacks 'max'; add, for example: max = 100",
+        ),
+        (
+            // requester_values of another type
+            "requester_values = false",
+            r#"requester_values = "no""#,
+            "party.toml:21: [[share]]: 'requester_values' is a string where a table is due; write, for example: requester_values = false",
+        ),
+        (
+            // requester_values upside down
+            "requester_values = false",
+            "requester_values = { min = 1.5, max = 1.25 }",
+            "party.toml:21: requester_values: 'min' is 1.5, above max = 1.25; write the smaller one as min",
+        ),
+        (
+            // filtered_rows
+            r#"filtered_rows = "hide""#,
+            r#"filtered_rows = "hidden""#,
+            "party.toml:24: [[share]]: 'filtered_rows' is 'hidden'; possible values: hide, pad, reveal",
+        ),
+        (
+            // filtered_rows as a boolean
+            r#"filtered_rows = "hide""#,
+            "filtered_rows = true",
+            r#"party.toml:24: [[share]]: 'filtered_rows' is a boolean where a string is due; write, for example: filtered_rows = "hide""#,
+        ),
+        (
+            // minimum_matched below 0
+            "minimum_matched = 50",
+            "minimum_matched = -1",
+            "party.toml:23: [[share]]: 'minimum_matched' is -1; it must be 0 to 1000000000000",
+        ),
+        (
+            // pad without epsilon
+            r#"filtered_rows = "hide"                                   # the default; or "pad", "reveal"
+[share.budget]
+population = "shoppers"                                  # shares of the same people draw on one account
+queries = 10
+sizes = { epsilon = 2.0 }"#,
+            r#"filtered_rows = "pad"
+[share.budget]
+population = "shoppers"
+queries = 10
+sizes = { exact = true }"#,
+            r#"party.toml:24: [[share]]: 'filtered_rows' is 'pad', and the budget's sizes are exact; padding needs sizes = { epsilon = … }; write "hide" or "reveal", or give an epsilon"#,
+        ),
+        (
+            // no population
+            r#"population = "shoppers"                                  #"#,
+            "#",
+            r#"party.toml:25: [share.budget] of 'purchases' lacks 'population'; add, for example: population = "shoppers""#,
+        ),
+        (
+            // no queries
+            "queries = 100",
+            "",
+            "party.toml:37: [ask.budget] lacks 'queries'; add, for example: queries = 100",
+        ),
+        (
+            // queries of 0
+            "queries = 100",
+            "queries = 0",
+            "party.toml:38: [ask.budget]: 'queries' is 0; it must be 1 to 1000000",
+        ),
+        (
+            // too many queries
+            "queries = 100",
+            "queries = 1000001",
+            "party.toml:38: [ask.budget]: 'queries' is 1000001; it must be 1 to 1000000",
+        ),
+        (
+            // queries that are fractional
+            "queries = 100",
+            "queries = 1.5",
+            "party.toml:38: [ask.budget]: 'queries' is a float where a whole number is due; write, for example: queries = 100",
+        ),
+        (
+            // no sizes
+            "queries = 100\nsizes = { epsilon = 2.0 }",
+            "queries = 100",
+            "party.toml:37: [ask.budget] lacks 'sizes'; add, for example: sizes = { epsilon = 2.0 }",
+        ),
+        (
+            // sizes without epsilon
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { delta = 1e-6 } #",
+            "party.toml:28: sizes lacks 'epsilon'; write sizes = { epsilon = 2.0 }, or sizes = { exact = true } if the numbers of matches may be seen exactly",
+        ),
+        (
+            // sizes of both kinds
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { epsilon = 2.0, exact = true } #",
+            "party.toml:28: sizes: 'exact' stands beside epsilon or delta; write either { exact = true } or { epsilon = 2.0 }",
+        ),
+        (
+            // sizes not exact
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { exact = false } #",
+            "party.toml:28: sizes: 'exact' is false, which says nothing; write sizes = { epsilon = 2.0 }",
+        ),
+        (
+            // epsilon of 0
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { epsilon = 0 } #",
+            "party.toml:28: sizes: 'epsilon' is 0; it must be above 0, at most 100, with at most 6 decimals",
+        ),
+        (
+            // epsilon too large
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { epsilon = 100.5 } #",
+            "party.toml:28: sizes: 'epsilon' is 100.5; it must be above 0, at most 100, with at most 6 decimals",
+        ),
+        (
+            // epsilon too fine
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { epsilon = 0.0000001 } #",
+            "party.toml:28: sizes: 'epsilon' is 0.0000001; it must be above 0, at most 100, with at most 6 decimals",
+        ),
+        (
+            // delta of 1
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { epsilon = 2.0, delta = 1 } #",
+            "party.toml:28: sizes: 'delta' is 1; it must be above 0 and below 1, or left out for 1 / (10 N), N the larger table",
+        ),
+        (
+            // delta below 0
+            "sizes = { epsilon = 2.0 }                                #",
+            "sizes = { epsilon = 2.0, delta = -1e-9 } #",
+            "party.toml:28: sizes: 'delta' is -0.000000001; it must be above 0 and below 1, or left out for 1 / (10 N), N the larger table",
+        ),
+        (
+            // rows
+            r#"rows = "pad""#,
+            r#"rows = "hide""#,
+            "party.toml:35: [[ask]]: 'rows' is 'hide'; possible values: pad, reveal",
+        ),
+        (
+            // an ask that pads at no epsilon
+            "queries = 100\nsizes = { epsilon = 2.0 }",
+            "queries = 100\nsizes = { exact = true }",
+            r#"party.toml:32: [[ask]] pads its rows, and the budget's sizes are exact; padding needs sizes = { epsilon = … }; write rows = "reveal", or give an epsilon"#,
+        ),
+        (
+            // an ask of nine identifiers
+            "identifiers = 3 ",
+            "identifiers = 9 ",
+            "party.toml:36: [[ask]]: 'identifiers' is 9; it must be 1 to 8",
+        ),
+        (
+            // an ask without population
+            r#"population = "shoppers"
+rows"#,
+            "rows",
+            r#"party.toml:32: [[ask]] lacks 'population'; add, for example: population = "shoppers""#,
+        ),
+        (
+            // a width between
+            "width = 2 ",
+            "width = 3 ",
+            "party.toml:42: [ot]: 'width' is 3; it must be 1, 2, 4 or 8: a larger one sends less and computes more",
+        ),
+        (
+            // a width beyond
+            "width = 2 ",
+            "width = 16 ",
+            "party.toml:42: [ot]: 'width' is 16; it must be 1, 2, 4 or 8: a larger one sends less and computes more",
+        ),
+        (
+            // no persons at all
+            "persons_max = 10_000_000",
+            "persons_max = 0",
+            "party.toml:45: [limits]: 'persons_max' is 0; it must be 1 to 4000000000",
+        ),
+        (
+            // a stall of no time
+            "stall_seconds_max = 60",
+            "stall_seconds_max = 0",
+            "party.toml:49: [limits]: 'stall_seconds_max' is 0; it must be 1 to 3600",
+        ),
+        (
+            // an unknown limit
+            "stall_seconds_max = 60",
+            "stall_seconds = 60",
+            "party.toml:49: [limits]: unknown key 'stall_seconds'; possible keys: persons_max, dummies_max, sessions_max, connect_seconds_max, stall_seconds_max, session_seconds_max",
+        ),
+    ];
+    for (from, to, expected) in cases {
+        match Party::parse(&changed(from, to), "party.toml") {
+            Ok(_) => panic!("accepted: {to}"),
+            Err(error) => assert_eq!(error.to_string(), *expected, "{to}"),
+        }
+    }
+}
