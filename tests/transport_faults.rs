@@ -10,8 +10,8 @@ use arrow::array::LargeBinaryArray;
 use async_trait::async_trait;
 use datafusion_psi::dp::{Charge, Reservation, Settlement};
 use datafusion_psi::psi::{
-    Aggregate, AnswerTerms, Answered, Entries, Error, Fault, FilteredRows, Limits, Offer, OfferTerms, Outcome, Phase,
-    Question, Requester, Responder, SessionId, WordTerms,
+    Aggregate, AnswerTerms, Answered, Entries, Error, Fault, FilteredRows, Limits, Offer, OfferTerms, Phase, Question,
+    Requester, Responder, SessionId, WordTerms,
 };
 use datafusion_psi::transport::local::{Direction, Fate, Hook, Message, Recording, pair};
 use datafusion_psi::transport::{
@@ -88,21 +88,6 @@ fn responder(offer: &Offer) -> Result<Responder, Error> {
     Responder::new(offer, terms, entries(20, 60, values), granted(), Limits::default(), ChaCha20Rng::seed_from_u64(2))
 }
 
-/// The offer that [`requester`] makes, as the transport would have read it.
-async fn offer_of(session: SessionId) -> Offer {
-    let seen = Arc::new(Mutex::new(None));
-    let recording = Recording::new();
-    let (mut up, _down) = pair(REQUESTER, RESPONDER, Some(recording.hook()));
-    let mut asking = requester(session);
-    let batch = datafusion_psi::psi::Session::poll_output(&mut asking).unwrap();
-    if let datafusion_psi::psi::Output::Batch(batch) = batch {
-        *seen.lock().unwrap() = Some(Offer::from_batch(&batch).unwrap());
-    }
-    datafusion_psi::transport::Channel::close(&mut up, Ok(())).await;
-    let offer = seen.lock().unwrap().take();
-    offer.unwrap()
-}
-
 fn patient() -> Deadlines {
     let long = Duration::from_secs(30);
     Deadlines { connect: long, idle: long, answer: long, session: 4 * long, close: Duration::from_secs(1) }
@@ -111,4 +96,219 @@ fn patient() -> Deadlines {
 fn check(answered: &Answered) {
     assert_eq!(answered.sums, vec![10, (20..30).sum::<i128>()]);
     assert_eq!(answered.dummies, 2);
+}
+
+type Outcomes = (Result<Answered, Error>, Result<(), Error>);
+
+/// One run within this process.
+async fn run(hook: Option<Hook>) -> Outcomes {
+    let session = SessionId([7; 16]);
+    let (mut up, mut down) = pair(REQUESTER, RESPONDER, hook);
+    let deadlines = patient();
+    let asking = async {
+        let outcome = drive(requester(session), &mut up, &deadlines, Arc::new(())).await;
+        drop(up);
+        outcome?.into_answer()
+    };
+    let answering = async {
+        let outcome = async {
+            let session = responder(&down.offer().await?)?;
+            drive(session, &mut down, &deadlines, Arc::new(())).await?.into_outcome()
+        };
+        let outcome = outcome.await;
+        drop(down);
+        outcome.map(|_| ())
+    };
+    let both = async { tokio::join!(asking, answering) };
+    tokio::time::timeout(Duration::from_secs(60), both).await.expect("no run may hang")
+}
+
+/// Runs once per message, with that message struck.
+async fn strike_every_message(strike: fn(&mut Message) -> Fate, check: impl Fn(&Message, Outcomes)) {
+    let recording = Recording::new();
+    let (answered, answering) = run(Some(recording.hook())).await;
+    self::check(&answered.unwrap());
+    answering.unwrap();
+    for direction in [Direction::Up, Direction::Down] {
+        let messages = recording.messages(direction);
+        assert!(messages.len() > 30, "schema, batches and end of more than ten phases");
+        for target in messages {
+            let place = (target.direction, target.phase, target.index);
+            let hook: Hook = Arc::new(move |message| {
+                let same = (message.direction, message.phase, message.index) == place;
+                if same { strike(message) } else { Fate::Deliver }
+            });
+            check(&target, run(Some(hook)).await);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_at_any_message_is_an_error_on_both_sides_and_no_answer() {
+    strike_every_message(
+        |_| Fate::Cut,
+        |target, (asking, answering)| {
+            let place = format!("{:?} {} {}", target.direction, target.phase, target.index);
+            // The responder sends its additive shares last, and may finish before it could notice.
+            let last = target.phase == Phase::Release;
+            assert!(answering.is_err() || last, "{place}");
+            let error = asking.expect_err(&place);
+            assert_eq!(error.fault(), Fault::Environment, "{place}: {error}");
+            if let Err(error) = answering {
+                assert_eq!(error.fault(), Fault::Environment, "{place}: {error}");
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_or_repeated_message_is_an_error_and_no_answer() {
+    for strike in [|_: &mut Message| Fate::Drop, |_: &mut Message| Fate::Repeat] {
+        strike_every_message(strike, |target, (asking, answering)| {
+            let place = format!("{:?} {} {}", target.direction, target.phase, target.index);
+            assert!(asking.is_err() || answering.is_err() || target.frame.header.is_empty(), "{place}");
+            for error in [asking.err(), answering.err()].into_iter().flatten() {
+                assert!(error.fault() != Fault::Internal, "{place}: {error}");
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_bit_is_refused_wherever_a_check_can_see_it_and_never_panics() {
+    let flip = |message: &mut Message| {
+        let mut body = message.frame.body.to_vec();
+        // Behind the null bitmap's padded place: the first element, tag, word or name.
+        if let Some(byte) = body.get_mut(64) {
+            *byte ^= 1;
+        }
+        message.frame.body = body.into();
+        Fate::Deliver
+    };
+    strike_every_message(flip, |target, (asking, answering)| {
+        let place = format!("{:?} {} {}", target.direction, target.phase, target.index);
+        for error in [asking.as_ref().err(), answering.as_ref().err()].into_iter().flatten() {
+            assert!(error.fault() != Fault::Internal, "{place}: {error}");
+        }
+        if matches!(target.phase, Phase::Hello | Phase::Confirm) && target.frame.body.len() > 64 {
+            assert!(asking.is_err() && answering.is_err(), "the transcript binds every byte of the hello: {place}");
+        }
+    })
+    .await;
+}
+
+/// Answers with real sessions, and notes how each ended.
+#[derive(Default)]
+struct Table {
+    ended: Mutex<Vec<Result<(), Error>>>,
+}
+
+#[async_trait]
+impl TableSource for Table {
+    type Answer = Responder;
+
+    async fn shares(&self, _: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn answer(&self, _: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
+        responder(&offer)
+    }
+
+    async fn ended(&self, _: &PeerIdentity, outcome: Result<Responder, &Error>) {
+        let outcome = outcome.map_err(Clone::clone).and_then(Responder::into_outcome);
+        self.ended.lock().unwrap().push(outcome.map(|_| ()));
+    }
+}
+
+async fn ask(address: &str, number: u32) -> Result<Answered, Error> {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&number.to_le_bytes());
+    let asking = async {
+        let peer = Peer::new(RESPONDER, REQUESTER, address, patient())?;
+        let mut channel = peer.channel(SessionId(id)).await?;
+        drive(requester(SessionId(id)), &mut channel, &patient(), Arc::new(())).await?.into_answer()
+    };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("no run may hang")
+}
+
+/// Forwards one connection at a time, and cuts it after so many bytes one way; counts the bytes.
+async fn network(target: SocketAddr, up_max: u64, down_max: u64) -> (String, JoinSet<(u64, u64)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("grpc://{}", listener.local_addr().unwrap());
+    let mut task = JoinSet::new();
+    task.spawn(async move {
+        let (near, _) = listener.accept().await.unwrap();
+        let far = TcpStream::connect(target).await.unwrap();
+        near.set_nodelay(true).unwrap();
+        far.set_nodelay(true).unwrap();
+        let (mut near_in, mut near_out) = near.into_split();
+        let (mut far_in, mut far_out) = far.into_split();
+        let (mut up, mut down) = (0, 0);
+        let (mut upwards, mut downwards) = (vec![0; 4096], vec![0; 4096]);
+        while up < up_max && down < down_max {
+            tokio::select! {
+                read = near_in.read(&mut upwards) => {
+                    let passes = (read.unwrap_or(0) as u64).min(up_max - up);
+                    up += passes;
+                    if passes == 0 || far_out.write_all(&upwards[..passes as usize]).await.is_err() {
+                        break;
+                    }
+                }
+                read = far_in.read(&mut downwards) => {
+                    let passes = (read.unwrap_or(0) as u64).min(down_max - down);
+                    down += passes;
+                    if passes == 0 || near_out.write_all(&downwards[..passes as usize]).await.is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        (up, down)
+    });
+    (address, task)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_cut_after_any_number_of_bytes_is_a_clear_error_and_the_server_serves_on() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let table = Arc::new(Table::default());
+    let limits = ServerLimits { deadlines: patient(), ..ServerLimits::default() };
+    let server = PeerServer::new(RESPONDER, Arc::clone(&table), limits);
+    let mut serving = JoinSet::new();
+    serving.spawn(server.serve(listener, std::future::pending()));
+
+    let (whole, mut task) = network(at, u64::MAX, u64::MAX).await;
+    check(&ask(&whole, 1).await.unwrap());
+    let (up, down) = task.join_next().await.unwrap().unwrap();
+
+    let places = 25;
+    let limits = (0..places).flat_map(|n| [(1 + n * up / places, u64::MAX), (u64::MAX, 1 + n * down / places)]);
+    let mut failed = 0;
+    for (number, (up_max, down_max)) in (2..).zip(limits) {
+        let began = Instant::now();
+        let (address, _task) = network(at, up_max, down_max).await;
+        match ask(&address, number).await {
+            // Cut after all that mattered had passed.
+            Ok(answered) => check(&answered),
+            Err(error) => {
+                failed += 1;
+                assert_eq!(error.fault(), Fault::Environment, "{up_max} {down_max}: {error}");
+                assert!(error.to_string().contains(RESPONDER), "{error}");
+            }
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{up_max} {down_max}: {:?}", began.elapsed());
+    }
+    assert!(failed > 40, "{failed} of 50 cuts were noticed");
+
+    check(&ask(&format!("grpc://{at}"), 1000).await.unwrap());
+    let ended = table.ended.lock().unwrap();
+    assert!(ended.iter().filter(|outcome| outcome.is_err()).count() > 20, "the other side noticed as well");
+    for error in ended.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        assert_eq!(error.fault(), Fault::Environment, "{error}");
+        assert!(error.to_string().contains(REQUESTER), "{error}");
+    }
 }

@@ -184,3 +184,64 @@ impl TableProvider for PeerTable {
         Err(self.no_rows("cannot write to"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::Schema;
+
+    use super::*;
+    use crate::psi::{Error, FilteredRows, OutputsTerms, ShareTerms, SizesTerms};
+
+    /// A peer whose next answers are given.
+    #[derive(Debug)]
+    struct Scripted(Mutex<Vec<Result<Option<Arc<SharedTable>>, Error>>>);
+
+    #[async_trait]
+    impl PeerCatalog for Scripted {
+        fn name(&self) -> &str {
+            "insurer"
+        }
+
+        async fn share(&self, _table: &str) -> Result<Option<Arc<SharedTable>>, Error> {
+            self.0.lock().unwrap().remove(0)
+        }
+
+        fn known_tables(&self) -> Vec<String> {
+            Vec::new()
+        }
+    }
+
+    fn stays() -> Arc<SharedTable> {
+        let terms = ShareTerms {
+            table: "stays".to_owned(),
+            identifiers: Vec::new(),
+            aggregates: Vec::new(),
+            filter_on: Vec::new(),
+            requester_values: None,
+            minimum_matched: 0,
+            filtered_rows: FilteredRows::Hide,
+            sizes: SizesTerms::Exact { queries: 1 },
+            outputs: OutputsTerms::Exact,
+        };
+        Arc::new(SharedTable { schema: Arc::new(Schema::empty()), terms })
+    }
+
+    #[tokio::test]
+    async fn terms_are_kept_while_the_peer_is_down_and_forgotten_when_it_withdraws_them() {
+        let down = || Err(Error::Environment("connection refused".to_owned()));
+        let denied = || Err(Error::Refused("not for you".to_owned()));
+        let answers = vec![down(), Ok(Some(stays())), down(), denied(), Ok(None), down()];
+        let schema = PeerSchema::new(Arc::new(Scripted(Mutex::new(answers))));
+        let mut read = Vec::new();
+        for _ in 0..6 {
+            read.push(schema.table("stays").await.map(|table| table.is_some()).map_err(|error| error.to_string()));
+        }
+        assert!(read[0].as_ref().is_err_and(|error| error.contains("connection refused")), "nothing is known yet");
+        assert_eq!(read[1], Ok(true));
+        assert_eq!(read[2], Ok(true), "EXPLAIN and DESCRIBE still work");
+        assert!(read[3].as_ref().is_err_and(|error| error.contains("not for you")), "a refusal is no outage");
+        assert!(read[4].as_ref().is_err_and(|error| error.contains("it shares: no table")));
+        assert!(read[5].as_ref().is_err_and(|error| error.contains("connection refused")));
+        assert!(schema.table_names().is_empty());
+    }
+}

@@ -7,12 +7,13 @@
 
 use std::fmt;
 
+use crate::dp::size_noise_95;
 use crate::psi::{Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Phase, Question, ShareTerms, SizesTerms};
 
 /// Microseconds of one core to hash an identifier to the group and blind it.
-/// `cargo bench` measures it (verb `hash_and_blind`); an Ice Lake or Zen 4 core is near this figure.
+/// `cargo bench --bench column` measures both figures (groups `blind` and `evaluate`), per element.
 pub(super) const HASH_AND_BLIND_US: f64 = 20.0;
-/// Microseconds of one core to decode, multiply and encode an element (verb `evaluate`).
+/// Microseconds of one core to decode, multiply and encode an element.
 pub(super) const EVALUATE_US: f64 = 18.0;
 /// Bytes of an element on the wire.
 const ELEMENT_BYTES: u64 = 32;
@@ -159,9 +160,9 @@ impl fmt::Display for Outline {
             Some(0) => write!(f, "; no dummies: the numbers of matches are exact")?,
             Some(dummies) => write!(
                 f,
-                "; the run uses {} dummies per identifier and side, so that each number of matches is off by ±{:.0} (95 %)",
+                "; the run uses {} dummies per identifier and side, so that each number of matches is off by ±{} (95 %)",
                 count(dummies),
-                1.96 * overlap_deviation(dummies)
+                size_noise_95(dummies)
             )?,
             None => {}
         }
@@ -203,13 +204,6 @@ impl fmt::Display for Outline {
         }
         Ok(())
     }
-}
-
-/// The standard deviation of Hypergeometric(2τ, τ, τ): the overlap of two random halves of 2τ.
-fn overlap_deviation(dummies: u64) -> f64 {
-    let dummies = dummies as f64;
-    // n · K/N · (1 - K/N) · (N - n)/(N - 1) with N = 2τ, K = n = τ.
-    (dummies * dummies / (4.0 * (2.0 * dummies - 1.0))).sqrt()
 }
 
 fn bounds(aggregate: &Aggregate, terms: &ShareTerms) -> Option<String> {
@@ -352,10 +346,10 @@ impl fmt::Display for RunReport {
                     let estimate = size.saturating_sub(outcome.dummies / 2);
                     write!(
                         f,
-                        ", some {} of them dummies: {} ± {:.0} persons (95 %)",
+                        ", some {} of them dummies: {} ± {} persons (95 %)",
                         count(outcome.dummies / 2),
                         count(estimate),
-                        1.96 * overlap_deviation(outcome.dummies)
+                        size_noise_95(outcome.dummies)
                     )?;
                 }
             }
@@ -539,15 +533,6 @@ mod tests {
             (cost.bytes_down, cost.bytes_up),
             "equal tables, roles swapped"
         );
-    }
-
-    #[test]
-    fn the_spread_of_the_dummies_overlap_is_the_hypergeometrics() {
-        // Brute force for τ = 3: overlaps 0..=3 of two 3-subsets of 6, with C(3,h)·C(3,3-h) of C(6,3) = 20.
-        let weights = [1.0, 9.0, 9.0, 1.0];
-        let mean = 1.5;
-        let variance: f64 = weights.iter().enumerate().map(|(h, w)| w / 20.0 * (h as f64 - mean).powi(2)).sum();
-        assert!((overlap_deviation(3).powi(2) - variance).abs() < 1e-12);
     }
 
     #[test]

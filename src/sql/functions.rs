@@ -200,4 +200,15 @@ mod tests {
             assert!(error.contains(&format!("not {argument}")), "{error}");
         }
     }
+
+    #[tokio::test]
+    async fn computing_one_without_the_rule_stays_an_error() {
+        let ctx = datafusion::prelude::SessionContext::new();
+        for function in private_aggregates() {
+            ctx.register_udaf(function.as_ref().clone());
+        }
+        let sql = "SELECT private_intersect_sum(x) FROM (VALUES (1), (2)) AS t(x)";
+        let error = ctx.sql(sql).await.unwrap().collect().await.unwrap_err();
+        assert!(error.to_string().contains("never here: it needs a peer's table"), "{error}");
+    }
 }

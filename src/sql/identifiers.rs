@@ -17,13 +17,18 @@ use crate::psi::normalise::Normaliser;
 
 /// The functions to register.
 pub fn identifier_functions() -> Vec<Arc<ScalarUDF>> {
-    [("psi_exact", "exact/1", 1), ("psi_email", "email/1", 1), ("psi_phone", "phone/1", 2), ("psi_sha256", "sha256/1", 1)]
-        .into_iter()
-        .map(|(name, normaliser, arguments)| {
-            let signature = Signature::any(arguments, Volatility::Immutable);
-            Arc::new(ScalarUDF::new_from_impl(Identifier { name, normaliser, signature }))
-        })
-        .collect()
+    [
+        ("psi_exact", "exact/1", 1),
+        ("psi_email", "email/1", 1),
+        ("psi_phone", "phone/1", 2),
+        ("psi_sha256", "sha256/1", 1),
+    ]
+    .into_iter()
+    .map(|(name, normaliser, arguments)| {
+        let signature = Signature::any(arguments, Volatility::Immutable);
+        Arc::new(ScalarUDF::new_from_impl(Identifier { name, normaliser, signature }))
+    })
+    .collect()
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -65,7 +70,10 @@ impl ScalarUDFImpl for Identifier {
     fn return_field_from_args(&self, arguments: ReturnFieldArgs) -> Result<FieldRef> {
         let region = match (self.takes_region(), arguments.scalar_arguments.get(1).copied().flatten()) {
             (true, None) => {
-                return Err(DataFusionError::Plan(format!("{}(number, region) takes a literal region, as in 'US'", self.name)));
+                return Err(DataFusionError::Plan(format!(
+                    "{}(number, region) takes a literal region, as in 'US'",
+                    self.name
+                )));
             }
             (_, region) => region,
         };
@@ -96,7 +104,8 @@ impl ScalarUDFImpl for Identifier {
 fn normalised(normaliser: Normaliser, column: &ArrayRef) -> Result<ArrayRef> {
     let normalised = normaliser.normalise(column).map_err(|error| DataFusionError::Plan(error.to_string()))?;
     let identifiers = normalised.identifiers;
-    let texts = (0..identifiers.len()).map(|row| identifiers.is_valid(row).then(|| normaliser.to_text(identifiers.value(row))));
+    let texts =
+        (0..identifiers.len()).map(|row| identifiers.is_valid(row).then(|| normaliser.to_text(identifiers.value(row))));
     Ok(Arc::new(texts.collect::<StringArray>()))
 }
 
@@ -111,7 +120,11 @@ mod tests {
         for function in identifier_functions() {
             ctx.register_udf(function.as_ref().clone());
         }
-        let batches = ctx.sql(&format!("SELECT {sql} AS text FROM (VALUES (' Ann@Example.ORG ', '(415) 555-2671')) AS t(email, phone)")).await?;
+        let batches = ctx
+            .sql(&format!(
+                "SELECT {sql} AS text FROM (VALUES (' Ann@Example.ORG ', '(415) 555-2671')) AS t(email, phone)"
+            ))
+            .await?;
         let value = ScalarValue::try_from_array(batches.collect().await?[0].column(0), 0)?;
         Ok(value.try_as_str().flatten().map(str::to_owned))
     }

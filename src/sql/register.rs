@@ -51,6 +51,7 @@ pub fn register(ctx: &SessionContext, peers: Vec<Arc<dyn PeerCatalog>>) -> Resul
 
 fn default_catalog(ctx: &SessionContext) -> Result<Arc<dyn CatalogProvider>> {
     let name = ctx.copied_config().options().catalog.default_catalog.clone();
-    ctx.catalog(&name)
-        .ok_or_else(|| DataFusionError::Configuration(format!("the session has no catalog '{name}', which is its default one")))
+    ctx.catalog(&name).ok_or_else(|| {
+        DataFusionError::Configuration(format!("the session has no catalog '{name}', which is its default one"))
+    })
 }

@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, Fuse};
 use futures::{FutureExt, Stream, StreamExt};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -159,7 +159,8 @@ pub struct BatchReceiver {
     peer: String,
     phase: Phase,
     decoder: Decoder,
-    frames: BoxStream<'static, Result<Frame, Error>>,
+    /// Fused: the end of an offer is read twice.
+    frames: Fuse<BoxStream<'static, Result<Frame, Error>>>,
     counted: Arc<Counted>,
     ended: bool,
 }
@@ -176,7 +177,7 @@ impl BatchReceiver {
             peer: peer.to_owned(),
             phase,
             decoder: Decoder::new(phase, schema),
-            frames,
+            frames: frames.fuse(),
             counted,
             ended: false,
         }

@@ -14,11 +14,12 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use tokio::sync::{mpsc, watch};
 
-use crate::psi::{Error, PeerMisbehaved, Phase};
+use crate::psi::{Error, Offer, PeerMisbehaved, Phase, hello_schema};
 
 use super::channel::{
     Aborter, BatchReceiver, BatchSender, Channel, Counted, Exchange, Lost, OutgoingFrames, as_frames, direction,
 };
+use super::offer::read_offer;
 use super::wire::{Frame, sanitise};
 
 /// Which way a frame travels.
@@ -100,6 +101,7 @@ pub fn pair(requester: &str, responder: &str, hook: Option<Hook>) -> (LocalChann
         meeting,
         line: Arc::clone(&line),
         aborter: None,
+        hello: None,
         closed: false,
     };
     (
@@ -116,6 +118,7 @@ pub struct LocalChannel {
     meeting: Meeting,
     line: Arc<Line>,
     aborter: Option<Aborter>,
+    hello: Option<(mpsc::Sender<Frame>, BatchReceiver, Arc<Counted>)>,
     closed: bool,
 }
 
@@ -165,6 +168,13 @@ impl Channel for LocalChannel {
     }
 
     async fn open(&mut self, phase: Phase, out: SchemaRef, expect: SchemaRef) -> Result<Exchange, Error> {
+        if let Some((queue, receiver, counted)) = self.hello.take() {
+            return Ok(Exchange {
+                sender: BatchSender::new(phase, out, queue, Arc::clone(&counted))?,
+                receiver,
+                counted,
+            });
+        }
         let gone = || Error::Environment(format!("{} is gone", self.peer));
         let (queue, incoming) = match &mut self.meeting {
             Meeting::Opens(meet) => {
@@ -175,15 +185,7 @@ impl Channel for LocalChannel {
                 self.aborter = Some(up_aborter);
                 (up_queue, through(&self.line, Direction::Down, phase, down).boxed())
             }
-            Meeting::Joins(met) => {
-                let opened = met.recv().await.ok_or_else(gone)?;
-                if opened.phase != phase {
-                    let (expected, found) = (phase.to_string(), opened.phase.to_string());
-                    return Err(PeerMisbehaved::PhaseOrder { expected, found }.into());
-                }
-                self.aborter = Some(opened.aborter);
-                (opened.queue, opened.up)
-            }
+            Meeting::Joins(met) => joined(met, &self.peer, phase, &mut self.aborter).await?,
         };
         let counted = Arc::new(Counted::default());
         Ok(Exchange {
@@ -209,7 +211,40 @@ impl Channel for LocalChannel {
     }
 }
 
+/// Takes up the exchange that the requester has opened.
+async fn joined(
+    met: &mut mpsc::Receiver<Opened>,
+    peer: &str,
+    phase: Phase,
+    aborter: &mut Option<Aborter>,
+) -> Result<(mpsc::Sender<Frame>, BoxStream<'static, Result<Frame, Error>>), Error> {
+    let opened = met.recv().await.ok_or_else(|| Error::Environment(format!("{peer} is gone")))?;
+    *aborter = Some(opened.aborter);
+    if opened.phase != phase {
+        let (expected, found) = (phase.to_string(), opened.phase.to_string());
+        return Err(PeerMisbehaved::PhaseOrder { expected, found }.into());
+    }
+    Ok((opened.queue, opened.up))
+}
+
 impl LocalChannel {
+    /// At the responder's end, before its session exists: reads the offer that the session will answer.
+    pub async fn offer(&mut self) -> Result<Offer, Error> {
+        let Meeting::Joins(met) = &mut self.meeting else {
+            return Err(Error::internal("the requester's end has no offer to read"));
+        };
+        let (queue, frames) = joined(met, &self.peer, Phase::Hello, &mut self.aborter).await?;
+        let counted = Arc::new(Counted::default());
+        let mut receiver = BatchReceiver::new(&self.peer, Phase::Hello, hello_schema(), frames, Arc::clone(&counted));
+        let mut lost = self.lost.clone();
+        let offer = tokio::select! {
+            offer = read_offer(&mut receiver, &counted) => offer?,
+            reason = lost.wait() => return Err(reason),
+        };
+        self.hello = Some((queue, receiver, counted));
+        Ok(offer)
+    }
+
     fn tell_peer(&self, reason: Error) {
         match self.meeting {
             Meeting::Opens(_) => tell(&self.line.tell_responder, reason),

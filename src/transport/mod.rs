@@ -34,6 +34,7 @@ mod driver;
 mod flight;
 pub mod local;
 mod observer;
+mod offer;
 mod source;
 mod wire;
 

@@ -149,7 +149,7 @@ impl Conditions {
             let side = tree.side(&condition)?;
             if condition.is_volatile() {
                 return refused(format!(
-                    "'{shown}' is volatile, so it has no one meaning in a private join; put it into a subquery over your own table"
+                    "`{shown}` is volatile, so it has no one meaning in a private join; put it into a subquery over your own table"
                 ));
             }
             match side {
@@ -163,7 +163,7 @@ impl Conditions {
                     Ok(Expr::Literal(value, _)) if value == true.into() => {}
                     _ => {
                         return refused(format!(
-                            "'{shown}' has no column and is not simply true; a condition on your side belongs into a subquery over your own table"
+                            "`{shown}` has no column and is not simply true; a condition on your side belongs into a subquery over your own table"
                         ));
                     }
                 },

@@ -83,11 +83,11 @@ fn equation(tree: &JoinTree, remote: &Remote, schema: &DFSchema, condition: Expr
         debug_assert!(in_or, "conditions of one side are sorted out before, except inside OR");
         return refused(match side {
             Side::Local => format!(
-                "'{shown}' is one of several alternatives by OR but does not match anything with {peer}; to match by an identifier \
+                "`{shown}` is one of several alternatives by OR but does not match anything with {peer}; to match by an identifier \
                  only where it holds, use CASE WHEN {shown} THEN your_column END = the identifier"
             ),
             _ => format!(
-                "'{shown}' is one of several alternatives by OR but has no column of yours: every alternative has to match a column \
+                "`{shown}` is one of several alternatives by OR but has no column of yours: every alternative has to match a column \
                  of yours with an identifier of {}; a condition on {peer}'s columns alone goes into WHERE, joined by AND",
                 remote.full_name()
             ),
@@ -95,7 +95,7 @@ fn equation(tree: &JoinTree, remote: &Remote, schema: &DFSchema, condition: Expr
     }
     let mixed = || {
         format!(
-            "'{shown}' mixes columns of both sides; only equality with an identifier can be tested across them \
+            "`{shown}` mixes columns of both sides; only equality with an identifier can be tested across them \
              ({})",
             identifiers(remote)
         )
@@ -112,7 +112,7 @@ fn equation(tree: &JoinTree, remote: &Remote, schema: &DFSchema, condition: Expr
     let column = remote.column(position).to_owned();
     if local.is_volatile() {
         return refused(format!(
-            "'{shown}' matches by a volatile expression; compute it in a subquery over your own table"
+            "`{shown}` matches by a volatile expression; compute it in a subquery over your own table"
         ));
     }
     Ok(Equation { column, local: strip_casts(local, schema)? })
@@ -125,11 +125,11 @@ fn not_a_column(tree: &JoinTree, theirs: &Expr, shown: &str, schema: &DFSchema) 
         let column = tree.show(expr);
         let kind = if is_text(&kind) { "VARCHAR".to_owned() } else { kind.to_string() };
         return format!(
-            "in '{shown}', {column} is of type {kind}: an identifier is compared as it is, so cast your side to {kind} instead"
+            "in `{shown}`, {column} is of type {kind}: an identifier is compared as it is, so cast your side to {kind} instead"
         );
     }
     format!(
-        "in '{shown}', the peer's side is an expression: the peer matches by its identifier columns only, as it normalises them; \
+        "in `{shown}`, the peer's side is an expression: the peer matches by its identifier columns only, as it normalises them; \
          expressions are for your side"
     )
 }

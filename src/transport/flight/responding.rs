@@ -12,15 +12,13 @@ use tokio::time::timeout;
 
 use crate::psi::{Error, Offer, PeerMisbehaved, Phase, SessionId, hello_schema};
 
-use super::super::channel::{Aborter, BatchReceiver, BatchSender, Channel, Counted, Exchange, Lost, Received};
+use super::super::channel::{Aborter, BatchReceiver, BatchSender, Channel, Counted, Exchange, Lost};
 use super::super::deadlines::{Deadlines, seconds};
 use super::super::driver::drive;
 use super::super::observer::Totals;
+use super::super::offer::read_offer;
 use super::super::source::{PeerIdentity, TableSource};
 use super::registry::{End, Joined, Place};
-
-/// The most bytes of an offer: its longest part, a filter, is bounded by 64 KiB.
-const OFFER_BYTES_MAX: u64 = 256 * 1024;
 
 /// Runs one session from its first exchange to its end, which it logs and remembers.
 pub(super) async fn respond<S: TableSource + ?Sized>(
@@ -118,26 +116,12 @@ impl Responding {
         self.aborter = Some(aborter);
         let counted = Arc::new(Counted::default());
         let mut receiver = BatchReceiver::new(&self.peer, phase, hello_schema(), frames, Arc::clone(&counted));
-        let reading = async {
-            let Received::Batch(batch) = receiver.receive().await? else {
-                return Err(Error::from(PeerMisbehaved::Truncated { phase, expected: 1, found: 0 }));
-            };
-            if counted.received() > OFFER_BYTES_MAX {
-                let reason = format!("an offer of {} bytes, {OFFER_BYTES_MAX} are allowed", counted.received());
-                return Err(PeerMisbehaved::Malformed { phase, reason }.into());
-            }
-            match receiver.receive().await? {
-                Received::End => Ok(batch),
-                Received::Batch(_) => Err(PeerMisbehaved::TooMany { phase, expected: 1 }.into()),
-            }
-        };
-        let batch = tokio::select! {
+        let offer = tokio::select! {
             biased;
             reason = self.lost.wait() => return Err(reason),
-            batch = timeout(deadlines.idle, reading) => batch
+            offer = timeout(deadlines.idle, read_offer(&mut receiver, &counted)) => offer
                 .unwrap_or_else(|_| Err(PeerMisbehaved::Stalled { phase, seconds: seconds(deadlines.idle) }.into()))?,
         };
-        let offer = Offer::from_batch(&batch)?;
         for (field, found, due) in [
             ("session", &offer.session.to_string(), &id.to_string()),
             ("requester", &offer.requester, &peer.name),
