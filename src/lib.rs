@@ -55,6 +55,7 @@ use datafusion::prelude::SessionContext;
 pub use policy::{Budgets, Party};
 pub use sql::{Asker, PolicySource};
 pub use transport::PeerServer;
+use transport::{Deadlines, ServerLimits};
 
 /// Adds everything that private queries need to a session: one schema per peer, the functions
 /// `PRIVATE_INTERSECT_COUNT`, `_SUM`, `_AVG` and `psi_exact`, `psi_email`, `psi_phone`, `psi_sha256`, the settings
@@ -89,5 +90,10 @@ pub async fn register_tables(ctx: &SessionContext, party: &Party) -> Result<()> 
 /// If the engine that reads the tables cannot be set up.
 pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<PeerServer<PolicySource>, psi::Error> {
     let source = Arc::new(PolicySource::new(Arc::clone(party), budgets)?);
-    Ok(PeerServer::new(&party.name, source, sql::server_limits(party)))
+    let limits = &party.limits;
+    let defaults = Deadlines::default();
+    let deadlines =
+        Deadlines { connect: limits.connect_max, idle: limits.stall_max, session: limits.session_max, ..defaults };
+    let sessions_max = usize::try_from(limits.sessions_max).unwrap_or(usize::MAX);
+    Ok(PeerServer::new(&party.name, source, ServerLimits { sessions_max, deadlines, ..ServerLimits::default() }))
 }

@@ -13,14 +13,13 @@ use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use sha2::{Digest, Sha512};
 
+use crate::crypto::Domain;
+
 use super::frame::check_schema;
 use super::{Aggregate, COLUMNS_MAX, Error, FilteredRows, PeerMisbehaved, Phase, Question, SessionId, hex};
 
 /// The version of the protocol that this crate speaks. Another version is refused, never guessed at.
 pub const VERSION: &str = "datafusion-psi/1";
-
-/// The domain of the transcript hash.
-const TRANSCRIPT_DOMAIN: &[u8] = b"datafusion-psi/1 transcript";
 
 /// The most rows of a hello, and the most bytes of one value: far above what a query of eight
 /// identifiers and dozens of aggregates needs, far below what could hurt.
@@ -243,7 +242,7 @@ impl Answer {
 /// pairs (so that no two hellos have the same input), cut to 256 bits.
 pub(crate) fn transcript_hash(offer: &Offer, answer: &Answer) -> [u8; 32] {
     let mut hash = Sha512::new();
-    hash.update(TRANSCRIPT_DOMAIN);
+    hash.update(Domain::Transcript.bytes());
     for pairs in [offer.pairs(), answer.pairs()] {
         hash.update((pairs.len() as u64).to_le_bytes());
         for (name, value) in pairs {

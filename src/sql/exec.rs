@@ -162,7 +162,8 @@ impl PrivateQueryExec {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs the query unless an equal one of the statement has.
+    /// Runs the query unless an equal one of the statement has. If the one that runs is dropped midway while
+    /// another still waits, the other runs it again, and it is charged again: what was sent cannot be unsent.
     async fn answer(self, context: Arc<TaskContext>) -> Result<RecordBatch> {
         let cell = Arc::clone(&self.query.cell);
         let answer = cell

@@ -68,6 +68,6 @@ pub use planner::{PsiPlanner, PsiQueryPlanner, install_psi_planner, with_psi_pla
 pub use predicate::{FILTER_BYTES_MAX, parse_filter};
 pub use query::{AnswerCell, MatchTerm, PrivateOutput, PrivateQuery};
 pub use register::register;
-pub use rule::PsiRule;
+pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;
 pub use tables::{OpenedTable, TableVersion, open_table};

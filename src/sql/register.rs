@@ -11,10 +11,10 @@ use super::catalog::{PeerCatalog, PeerSchema};
 use super::config::PsiConfig;
 use super::functions::{PrivateAggregatePlanner, private_aggregates};
 use super::identifiers::identifier_functions;
-use super::rule::PsiRule;
+use super::rule::{PsiGuard, PsiRule};
 
 /// Adds to a session what planning private queries needs: the settings `psi.…`, the functions, one schema
-/// of the default catalog per peer, and the rule. What executes the planned queries is another matter:
+/// of the default catalog per peer, the rule and its guard. What executes the planned queries is another matter:
 /// without a planner for [`PrivateQuery`](super::PrivateQuery) they end in an error.
 ///
 /// Call it once, after any rules of your own: the rule has to be the analyzer's last.
@@ -46,6 +46,8 @@ pub fn register(ctx: &SessionContext, peers: Vec<Arc<dyn PeerCatalog>>) -> Resul
     }
     state.register_expr_planner(Arc::new(PrivateAggregatePlanner))?;
     state.add_analyzer_rule(Arc::new(PsiRule));
+    drop(state);
+    ctx.add_optimizer_rule(Arc::new(PsiGuard));
     Ok(())
 }
 

@@ -271,6 +271,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn folders_named_key_value_are_columns() {
+        let folder = tempfile::tempdir().unwrap();
+        for part in ["toys", "books"] {
+            std::fs::create_dir_all(folder.path().join(format!("category={part}"))).unwrap();
+            write(folder.path(), &format!("category={part}/a.parquet"), "SELECT 1 AS x").await;
+        }
+        let text = rows(open(&[folder.path().to_str().unwrap()]).await.unwrap()).await;
+        assert!(text.contains("category") && text.contains("toys") && text.contains("books"), "{text}");
+    }
+
+    #[tokio::test]
     async fn csv_and_json_are_read_with_their_types_and_an_empty_field_is_null() {
         let folder = tempfile::tempdir().unwrap();
         let csv = folder.path().join("c.csv");

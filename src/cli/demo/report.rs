@@ -34,8 +34,15 @@ pub(super) fn opening(folder: &Path, rows: u64) -> String {
         &mut text,
         "",
         "In this version answers are exact: beside each stands the truth, plain SQL over both parties' tables in one \
-         place, where only a demo would put them. Noise protects what a run shows on the way, the numbers of matches: \
-         both sides add invented entries (dummies) until nobody can tell whether any one person is in the other table.",
+         place, where only a demo would put them.",
+    );
+    text.push('\n');
+    paragraph(
+        &mut text,
+        "",
+        "Below each answer stands all that either side learned. The numbers of matches are noisy, since both sides add \
+         invented entries (dummies): the true ones are within ± of them 19 times out of 20. Beside the numbers, each \
+         side saw which positions of the other's table had a match, in an order that was shuffled for that one run.",
     );
     text
 }
@@ -84,7 +91,13 @@ pub(super) fn outcome(asks: &str, asked: &Asked, measures: &[Measure]) -> String
     margin(
         &mut text,
         "it took",
-        &format!("{:.1} s, {} to {peer}, {} back", asked.seconds, bytes(|(up, _)| *up), bytes(|(_, down)| *down)),
+        &format!(
+            "{:.1} s, {} to {peer}, {} back; {} dummies on each side for each identifier",
+            asked.seconds,
+            bytes(|(up, _)| *up),
+            bytes(|(_, down)| *down),
+            count(asked.runs.iter().filter_map(|run| run.report.outcome.as_ref()).map(|outcome| outcome.dummies).max().unwrap_or(0))
+        ),
     );
     text
 }
@@ -185,15 +198,10 @@ fn learned(text: &mut String, asks: &str, run: &Run) {
             }
         })
         .collect();
-    let matches = format!("matches: {}", sizes.join(", "));
     margin(
         text,
         &format!("{asks} learned"),
-        &format!(
-            "the answer; that {peer}'s table has {} entries; {matches}, and where these stand in {peer}'s table, which \
-             {peer} had shuffled for this run alone",
-            count(outcome.persons_there)
-        ),
+        &format!("the answer; {} entries in {peer}'s table; matches {}", count(outcome.persons_there), sizes.join(", ")),
     );
     let asked: Vec<String> = run.question.aggregates.iter().map(in_words).collect();
     let filter = run.question.filter.as_deref().map(|filter| format!(" where {filter}")).unwrap_or_default();
@@ -201,24 +209,14 @@ fn learned(text: &mut String, asks: &str, run: &Run) {
         text,
         &format!("{peer} learned"),
         &format!(
-            "the question: of {}{filter}, {}, matched by {}; about how many persons {asks} asked about ({}, and random \
-             padding); the same noisy {matches}, and where these stand in {asks}'s shuffled table",
+            "the question: from {}{filter}, {}, matched by {}; the number of {asks}'s persons, {} and random padding; \
+             the same noisy matches",
             run.question.table,
             asked.join(", "),
             run.question.identifiers.join(", then "),
             count(run.report.persons)
         ),
     );
-    if outcome.dummies > 0 {
-        margin(
-            text,
-            "± means",
-            &format!(
-                "19 times out of 20 the truth is as near; each side added {} dummies for each identifier",
-                count(outcome.dummies)
-            ),
-        );
-    }
 }
 
 fn in_words(aggregate: &Aggregate) -> String {
@@ -278,12 +276,15 @@ fn count(number: u64) -> String {
     grouped(&number.to_string())
 }
 
-/// A number's text with commas between thousands, and at most four decimals.
+/// A number's text with commas between thousands, and two to four decimals where it has more than two.
 fn grouped(number: &str) -> String {
-    let rounded = match (number.split_once('.'), number.parse::<f64>()) {
-        (Some((_, decimals)), Ok(value)) if decimals.len() > 4 => format!("{value:.4}"),
+    let mut rounded = match (number.split_once('.'), number.parse::<f64>()) {
+        (Some((_, decimals)), Ok(value)) if decimals.len() > 2 => format!("{value:.4}"),
         _ => number.to_owned(),
     };
+    while rounded.ends_with('0') && rounded.split_once('.').is_some_and(|(_, decimals)| decimals.len() > 2) {
+        rounded.pop();
+    }
     let (sign, digits) = rounded.strip_prefix('-').map_or(("", rounded.as_str()), |digits| ("-", digits));
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
     if !whole.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -379,8 +380,8 @@ mod tests {
 
     #[test]
     fn numbers_are_written_for_reading() {
-        let texts = ["0", "999", "1000", "-1234567.5", "61.1234567", "NULL", "0.1000", "12345.67"];
-        let read = ["0", "999", "1,000", "-1,234,567.5", "61.1235", "NULL", "0.1000", "12,345.67"];
+        let texts = ["0", "999", "1000", "-1234567.5", "61.1234567", "NULL", "0.1000", "12345.67", "0.30000001"];
+        let read = ["0", "999", "1,000", "-1,234,567.5", "61.1235", "NULL", "0.10", "12,345.67", "0.30"];
         assert_eq!(texts.map(grouped), read);
         assert_eq!([0, 999, 1_500, 999_999, 1_250_000].map(bytes), ["0 kB", "1 kB", "2 kB", "1000 kB", "1.2 MB"]);
     }

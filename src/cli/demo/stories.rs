@@ -7,6 +7,7 @@ use anyhow::Context;
 use super::generate::{self, Generated, write_parquet};
 
 /// Two parties that have people in common.
+#[derive(Debug)]
 pub struct Story {
     /// Its name, which is its folder's.
     pub name: &'static str,
@@ -22,6 +23,7 @@ pub struct Story {
 }
 
 /// A party of a story.
+#[derive(Debug)]
 pub struct PartyOutline {
     /// Its name, which is its folder's.
     pub name: &'static str,

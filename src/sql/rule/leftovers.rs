@@ -32,7 +32,7 @@ fn visit(plan: &LogicalPlan, above: &Attempt) -> Result<()> {
     refuse_scan(plan, above)?;
     refuse_target(plan)?;
     let attempt = attempt(plan).unwrap_or_else(|| above.clone());
-    plan.apply_expressions(|expr| visit_expr(expr))?;
+    plan.apply_expressions(visit_expr)?;
     for input in plan.inputs() {
         visit(input, &attempt)?;
     }

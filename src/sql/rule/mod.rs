@@ -6,11 +6,13 @@
 //! in one piece, in the analyst's order. It works in four steps, a file each: `flatten` (the joins into
 //! leaves and conditions), `terms` (conditions across the sides into identifiers of the share, in match
 //! order), `aggregates` (what is asked), `build` (the node and this side's relation). What then is left
-//! of a peer's table anywhere in the plan, `leftovers` refuses.
+//! of a peer's table anywhere in the plan, `leftovers` refuses; and `guard` refuses plans that reach the
+//! optimizer without the rule.
 
 mod aggregates;
 mod build;
 mod flatten;
+mod guard;
 mod leftovers;
 mod terms;
 
@@ -25,6 +27,8 @@ use datafusion::optimizer::AnalyzerRule;
 use super::config::{FLOAT_DECIMALS_MAX, PsiConfig};
 use super::predicate::Moment;
 use super::query::PrivateQuery;
+
+pub use guard::PsiGuard;
 
 /// The rule that makes [`PrivateQuery`] nodes, and the one place where a plan over a peer's table is
 /// allowed or refused. It fails closed: after it, no plan reads a peer's table.

@@ -72,7 +72,7 @@ fn reader(draw: &mut Draw, person: &Person, number: u64, rows: usize, seen: &mut
         seen.campaign.push(if draw.percent(80) { campaign } else { "brand" });
         seen.channel.push(draw.one_of(&["video", "banner", "banner", "newsletter"]));
         seen.shown_on.push(YEAR_2026 + draw.within(31..120) as i32);
-        seen.cost.push(draw.within(20..900));
+        seen.cost.push(draw.within(5_000..60_000));
         seen.email.push(email.filter(|_| signed_in).map(|email| draw.spell_email(email)));
         seen.phone.push(phone.filter(|_| signed_in).map(|phone| draw.spell_phone(phone)));
         seen.device.push(device.cloned());
