@@ -158,7 +158,8 @@ impl PrivateQueryExec {
         })
     }
 
-    fn report(&self) -> Option<RunReport> {
+    /// What this node's run has counted so far; `None` before it began, and where an equal node ran in its stead.
+    pub fn report(&self) -> Option<RunReport> {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -266,45 +266,45 @@ impl fmt::Display for Sizes<'_> {
 
 /// What a run has counted.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct RunReport {
+pub struct RunReport {
     /// Seconds until the local side was collected and prepared.
-    pub(super) local_seconds: f64,
+    pub local_seconds: f64,
     /// Rows of the local side.
-    pub(super) rows: u64,
+    pub rows: u64,
     /// Persons that they are.
-    pub(super) persons: u64,
+    pub persons: u64,
     /// Identifiers that could not be normalised.
-    pub(super) unnormalised: u64,
+    pub unnormalised: u64,
     /// Identifiers that their person does not go by: another's already, or its second.
-    pub(super) dropped_identifiers: u64,
+    pub dropped_identifiers: u64,
     /// One line per phase.
-    pub(super) phases: Vec<PhaseLine>,
+    pub phases: Vec<PhaseLine>,
     /// The outcome, if the run has come to it.
-    pub(super) outcome: Option<Outcome>,
+    pub outcome: Option<Outcome>,
 }
 
 /// One phase that a run has closed.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct PhaseLine {
+pub struct PhaseLine {
     /// The phase.
-    pub(super) phase: Phase,
+    pub phase: Phase,
     /// Wall seconds.
-    pub(super) seconds: f64,
+    pub seconds: f64,
     /// Rows of both directions.
-    pub(super) rows: u64,
+    pub rows: u64,
     /// Bytes to the peer, and from it.
-    pub(super) bytes: (u64, u64),
+    pub bytes: (u64, u64),
 }
 
 /// What the run ended with, beside the answer.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Outcome {
+pub struct Outcome {
     /// Noisy number of matches per identifier, dummies included.
-    pub(super) sizes: Vec<(String, u64)>,
+    pub sizes: Vec<(String, u64)>,
     /// The session's dummies per identifier and side.
-    pub(super) dummies: u64,
+    pub dummies: u64,
     /// The number of the peer's entries.
-    pub(super) persons_there: u64,
+    pub persons_there: u64,
 }
 
 impl fmt::Display for RunReport {

@@ -59,6 +59,7 @@ pub use catalog::{PeerCatalog, PeerSchema, PeerTable, SharedTable};
 pub use config::PsiConfig;
 pub use error::private_query_error;
 pub use exec::PrivateQueryExec;
+pub use explain::{Outcome, PhaseLine, RunReport};
 pub use functions::{
     PrivateAggregateKind, PrivateAggregatePlanner, private_aggregates, private_intersect_avg, private_intersect_count,
     private_intersect_sum,
