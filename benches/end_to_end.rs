@@ -260,8 +260,8 @@ name = "answering"
 address = "grpc://127.0.0.1:{port}"
 [[ask]]
 of = ["answering"]
-[ask.budget]
 population = "people"
+[ask.budget]
 queries = 10
 sizes = {{ epsilon = 2.0 }}
 "#

@@ -83,10 +83,10 @@ name = "shop"
 address = "grpc://127.0.0.1:{}"
 [[ask]]
 of = ["shop"]
+population = "readers"
 rows = "reveal"
 identifiers = 1
 [ask.budget]
-population = "readers"
 queries = 100
 sizes = {{ epsilon = 2.0 }}
 "#,
@@ -190,7 +190,7 @@ fn refusals_and_mistakes_are_one_line_on_stderr_and_exit_code_one() {
         ("SELECT PRIVATE_INTERSECT_COUNT(*) FROM readers r JOIN shop.purchases p ON r.campaign = p.category", "category"),
         (
             "SELECT PRIVATE_INTERSECT_COUNT(*) FROM readers r JOIN shop.purchases p ON r.email = p.email WHERE p.amount > 3",
-            "filter_on",
+            "allows filters on: category",
         ),
         ("SELECT nonsense FROM readers", "nonsense"),
         ("SELECT", "expected"),

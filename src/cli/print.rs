@@ -9,7 +9,7 @@ use datafusion::arrow::json::ArrayWriter;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::error::DataFusionError;
 
-use crate::sql::private_query_error;
+use crate::sql::{PsiGuard, PsiRule, private_query_error};
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,6 +85,13 @@ pub(super) fn error_line(error: &anyhow::Error) -> String {
 
 /// DataFusion's errors begin with a word for their kind, which says nothing to the one who asked.
 fn engine_line(error: &DataFusionError) -> String {
+    let mut error = error;
+    // The analyzer adds the name of the rule that refused: ours says all there is to say.
+    while let DataFusionError::Context(name, inner) = error
+        && (name == PsiRule::NAME || name == PsiGuard::NAME)
+    {
+        error = inner;
+    }
     let text = error.strip_backtrace();
     let mut line = text.as_str();
     let kinds = [

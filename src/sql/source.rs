@@ -98,7 +98,11 @@ impl PolicySource {
         let runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0).build_arc().map_err(|error| {
             Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace()))
         })?;
-        let engine = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
+        let mut config = SessionConfig::new();
+        // A prepared table and the values of a later query meet by row number. Partitions that take files from each
+        // other as they run would give the rows in another order each time.
+        config.options_mut().execution.enable_file_stream_work_stealing = false;
+        let engine = SessionContext::new_with_config_rt(config, runtime);
         Ok(PolicySource { party, budgets, engine, prepared: Mutex::default(), published: Mutex::default() })
     }
 

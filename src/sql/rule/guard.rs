@@ -16,9 +16,14 @@ use super::refused;
 #[derive(Debug, Default)]
 pub struct PsiGuard;
 
+impl PsiGuard {
+    /// The rule's name, which DataFusion puts in front of its refusals.
+    pub const NAME: &'static str = "private query guard";
+}
+
 impl OptimizerRule for PsiGuard {
     fn name(&self) -> &str {
-        "private query guard"
+        Self::NAME
     }
 
     fn rewrite(

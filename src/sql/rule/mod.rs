@@ -35,6 +35,11 @@ pub use guard::PsiGuard;
 #[derive(Debug, Default)]
 pub struct PsiRule;
 
+impl PsiRule {
+    /// The rule's name, which DataFusion puts in front of its refusals.
+    pub const NAME: &'static str = "private query";
+}
+
 impl AnalyzerRule for PsiRule {
     fn analyze(&self, plan: LogicalPlan, options: &ConfigOptions) -> Result<LogicalPlan> {
         let float_decimals = PsiConfig::of(options).float_decimals;
@@ -66,7 +71,7 @@ impl AnalyzerRule for PsiRule {
     }
 
     fn name(&self) -> &str {
-        "private query"
+        Self::NAME
     }
 }
 
