@@ -308,7 +308,8 @@ mod tests {
         fn a_padded_length_keeps_its_epsilon_and_delta_by_definition(epsilon in 0.005f64..3.0, digits in 1.0f64..10.0) {
             let delta = 10f64.powf(-digits);
             let s = bound(epsilon, delta);
-            prop_assert!(delta_by_definition(epsilon, s) <= delta * (1.0 + 1e-6));
+            // The sum gives 1e-12 of each term away to the floats' rounding, 2e-12 at most in all.
+            prop_assert!(delta_by_definition(epsilon, s) <= delta * (1.0 + 1e-6) + 2e-12);
             let counted = least_by_counting(epsilon, delta);
             prop_assert!(s == counted || s == counted + 1, "{} {}", s, counted);
             if s > 1 {

@@ -29,7 +29,7 @@ const TOP: &[Key] = &[
     Key { name: "peer", example: "[[peer]], and in it: name = \"publisher\", address = \"grpc://127.0.0.1:50051\"" },
     Key { name: "share", example: "[[share]], and in it: table = \"purchases\", with = [\"publisher\"]" },
     Key { name: "ask", example: "[[ask]], and in it: of = [\"publisher\"], population = \"shoppers\"" },
-    Key { name: "ot", example: "ot = { width = 2 }" },
+    Key { name: "ot", example: "ot = { width = 4 }" },
     Key { name: "limits", example: "[limits], and in it: persons_max = 10000000" },
 ];
 const PARTY: &[Key] =
@@ -55,7 +55,7 @@ const PEER_LATER: &[LaterKey] = &[LaterKey {
     name: "certificate",
     sentence: "remove it: there is no TLS yet, which is why peers are reached on loopback only",
 }];
-const OT: &[Key] = &[Key { name: "width", example: "width = 2" }];
+const OT: &[Key] = &[Key { name: "width", example: "width = 4" }];
 const LIMITS: &[Key] = &[
     Key { name: "persons_max", example: "persons_max = 10000000" },
     Key { name: "dummies_max", example: "dummies_max = 1000000" },

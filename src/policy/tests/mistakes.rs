@@ -12,7 +12,7 @@ fn every_mistake_is_an_error_with_its_line_and_what_would_be_right() {
         ),
         (
             // unknown key near none
-            "width = 2",
+            "width = 4",
             "threads = 2",
             "party.toml:42: [ot]: unknown key 'threads'; possible keys: width",
         ),
@@ -662,13 +662,13 @@ rows"#,
         ),
         (
             // a width between
-            "width = 2 ",
+            "width = 4 ",
             "width = 3 ",
             "party.toml:42: [ot]: 'width' is 3; it must be 1, 2, 4 or 8: a larger one sends less and computes more",
         ),
         (
             // a width beyond
-            "width = 2 ",
+            "width = 4 ",
             "width = 16 ",
             "party.toml:42: [ot]: 'width' is 16; it must be 1, 2, 4 or 8: a larger one sends less and computes more",
         ),
