@@ -126,7 +126,8 @@ fn run(folder: &Path, ids: usize, rows: i64) -> Result<(), Failure> {
         register_tables(&ctx, &party).await?;
         let began = Instant::now();
         let batches = ctx.sql(&sql).await?.collect().await?;
-        let column = batches[0].column(0).as_any().downcast_ref::<Int64Array>().ok_or("a sum of integers is a bigint")?;
+        let column =
+            batches[0].column(0).as_any().downcast_ref::<Int64Array>().ok_or("a sum of integers is a bigint")?;
         Ok::<_, Failure>((began.elapsed().as_secs_f64(), column.value(0)))
     })?;
 
@@ -273,7 +274,8 @@ sizes = {{ epsilon = 2.0 }}
 fn write_parquet(path: &Path, ids: usize, persons: std::ops::Range<i64>) -> Result<(), Failure> {
     let mut columns: Vec<(String, ArrayRef)> = Vec::new();
     for k in 0..ids {
-        let values: StringArray = persons.clone().map(|person| Some(format!("person-{k}-{person}@example.org"))).collect();
+        let values: StringArray =
+            persons.clone().map(|person| Some(format!("person-{k}-{person}@example.org"))).collect();
         columns.push((format!("id{k}"), Arc::new(values)));
     }
     let amounts: Int64Array = persons.map(|person| person % 100).collect();

@@ -4,6 +4,8 @@
 //! that a newcomer gets wrong first. Method: two folders with a party.toml and CSV files each, one server process,
 //! many short client processes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -30,7 +32,11 @@ impl Parties {
         let mut purchases = "email,amount,category\n".to_owned();
         let mut readers = "email,campaign\n".to_owned();
         for i in 0..60 {
-            purchases.push_str(&format!("Person{i}@example.org,{}.50,{}\n", i, if i % 2 == 0 { "toys" } else { "books" }));
+            purchases.push_str(&format!(
+                "Person{i}@example.org,{}.50,{}\n",
+                i,
+                if i % 2 == 0 { "toys" } else { "books" }
+            ));
             readers.push_str(&format!(" person{}@EXAMPLE.org,spring\n", i + 20));
         }
         parties.write("shop/data/purchases.csv", &purchases);
@@ -110,7 +116,8 @@ sizes = {{ epsilon = 2.0 }}
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let log: Vec<String> = lines.by_ref().map_while(Result::ok).take_while(|line| !line.contains("answers at")).collect();
+        let log: Vec<String> =
+            lines.by_ref().map_while(Result::ok).take_while(|line| !line.contains("answers at")).collect();
         assert!(child.try_wait().unwrap().is_none(), "the server did not start: {log:?}");
         let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect());
         Server { child, rest: Some(rest) }
@@ -168,7 +175,10 @@ fn a_question_is_answered_in_every_format_and_progress_stays_out_of_a_pipe() {
     assert_eq!(csv.status.code(), Some(0));
     let json = parties.sql(&["--format", "json", "-c", QUESTION]);
     assert_eq!(out(&json), "[{\"buyers\":40,\"revenue\":1600.0}]\n");
-    parties.write("question.sql", &format!("-- Two statements.\nSELECT 1 AS one;\n{QUESTION} WHERE p.category = 'toys';\n"));
+    parties.write(
+        "question.sql",
+        &format!("-- Two statements.\nSELECT 1 AS one;\n{QUESTION} WHERE p.category = 'toys';\n"),
+    );
     let table = parties.sql(&["-f", parties.path("question.sql").to_str().unwrap()]);
     assert!(out(&table).contains("| one |") && out(&table).contains("| 20     | 790.0   |"), "{}", out(&table));
 
@@ -187,7 +197,10 @@ fn refusals_and_mistakes_are_one_line_on_stderr_and_exit_code_one() {
         ("SELECT * FROM shop.purchases", "shop"),
         ("SELECT COUNT(*) FROM shop.purchases", "PRIVATE_INTERSECT_COUNT"),
         ("SELECT PRIVATE_INTERSECT_COUNT(*) FROM readers r JOIN shop.nothing p ON r.email = p.email", "nothing"),
-        ("SELECT PRIVATE_INTERSECT_COUNT(*) FROM readers r JOIN shop.purchases p ON r.campaign = p.category", "category"),
+        (
+            "SELECT PRIVATE_INTERSECT_COUNT(*) FROM readers r JOIN shop.purchases p ON r.campaign = p.category",
+            "category",
+        ),
         (
             "SELECT PRIVATE_INTERSECT_COUNT(*) FROM readers r JOIN shop.purchases p ON r.email = p.email WHERE p.amount > 3",
             "allows filters on: category",
@@ -198,7 +211,10 @@ fn refusals_and_mistakes_are_one_line_on_stderr_and_exit_code_one() {
         let output = parties.sql(&["-c", statement]);
         let (text, lines) = (err(&output), err(&output).lines().count());
         assert_eq!((output.status.code(), lines, out(&output).as_str()), (Some(1), 1, ""), "{statement}: {text}");
-        assert!(text.starts_with("error: ") && text.to_lowercase().contains(&expected.to_lowercase()), "{statement}: {text}");
+        assert!(
+            text.starts_with("error: ") && text.to_lowercase().contains(&expected.to_lowercase()),
+            "{statement}: {text}"
+        );
     }
     drop(server);
     let down = parties.sql(&["-c", QUESTION]);

@@ -1,5 +1,7 @@
 //! Every file of sql-examples/ gives the truth, over Arrow Flight between the two parties of its story.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;

@@ -2,6 +2,8 @@
 //! between a requester and a real server. Every break is a clear error on both sides, gives no partial result, hangs
 //! nobody, and leaves the server serving.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

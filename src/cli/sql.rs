@@ -70,7 +70,7 @@ pub(super) async fn run_text(ctx: &SessionContext, text: &str, format: Format) -
 
 /// The statements of a text.
 pub(super) fn statements(text: &str) -> anyhow::Result<Vec<Statement>> {
-    Ok(DFParser::parse_sql(text).map_err(datafusion::error::DataFusionError::from)?.into())
+    Ok(DFParser::parse_sql(text)?.into())
 }
 
 async fn run_statement(ctx: &SessionContext, statement: Statement) -> anyhow::Result<Vec<RecordBatch>> {

@@ -35,6 +35,16 @@ pub fn evaluate(elements: &ElementColumn, scalar: &SecretScalar) -> Result<Eleme
     elements_of(Gather::All(elements.elements()), scalar)
 }
 
+/// Whether every row is the canonical encoding of an element other than the identity: for columns that are evaluated
+/// later, in part, or not at all, so that an error never tells which rows were. Costs a decoding per row.
+pub fn check_elements(elements: &ElementColumn) -> Result<(), InvalidElement> {
+    let invalid = elements.elements().par_chunks(BLOCK_ROWS).enumerate().find_map_first(|(block, encodings)| {
+        let InvalidRow { row, reason } = kernel().check(encodings).err()?;
+        Some(InvalidElement { row: block * BLOCK_ROWS + row, reason })
+    });
+    invalid.map_or(Ok(()), Err)
+}
+
 /// [`evaluate`] for `rows` of the column alone, in that order: a permutation of the rows still unmatched.
 ///
 /// # Panics

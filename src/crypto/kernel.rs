@@ -45,6 +45,9 @@ pub(super) trait Kernel: Sync {
     /// `encodings[i]` ← encode(`scalar` · map_to_group(`uniform[i]`)), in constant time.
     fn map_mul_encode(&self, uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [Encoding]);
 
+    /// The first row that is not the canonical encoding of an element other than the identity.
+    fn check(&self, elements: &[Encoding]) -> Result<(), InvalidRow>;
+
     /// `encodings[i]` ← encode(`scalar` · decode(`elements[i]`)), or the first row that is not the canonical
     /// encoding of an element other than the identity; `encodings` then holds nothing of use. Constant time in the
     /// scalar; elements are the peer's and known to it.
@@ -73,6 +76,13 @@ impl Kernel for Dalek {
             halves.push(*point * *half);
         }
         encode_doubled(&halves, encodings);
+    }
+
+    fn check(&self, elements: &[Encoding]) -> Result<(), InvalidRow> {
+        elements
+            .iter()
+            .enumerate()
+            .try_for_each(|(row, element)| decode(element).map(drop).map_err(|reason| InvalidRow { row, reason }))
     }
 
     fn decode_mul_encode(

@@ -14,6 +14,7 @@
 //! | [`hash_and_blind`] | a [`Source`]: identifier, null or dummy | 32 bytes: encode(s · H(source)) | hash, map, multiply, encode |
 //! | [`evaluate`], [`evaluate_rows`] | 32 bytes of the peer | 32 bytes: encode(s · element) | decode, multiply, encode |
 //! | [`evaluate_tags`], [`evaluate_tags_of_rows`] | 32 bytes of the peer | the first t bytes of the same | decode, multiply, encode |
+//! | [`check_elements`] | 32 bytes of the peer | refuses what is no element | decode |
 //! | [`RepeatCheck`] | 32 bytes of the peer | refuses a column that holds one element twice | a sort, 16 bytes of memory |
 //!
 //! An [`ElementColumn`] is the *unchecked* wire type: n · 32 bytes of anything. The checked value, a point, never
@@ -100,7 +101,9 @@ mod shuffle;
 pub use blind::{Source, hash_and_blind};
 pub use column::{ColumnError, ELEMENT_BYTES, ElementColumn, TAG_BYTES_MAX, TagColumn};
 pub use domain::{Domain, HashDomain, ONE_BLOCK_IDENTIFIER_BYTES, PROTOCOL_VERSION};
-pub use evaluate::{InvalidElement, InvalidEncoding, evaluate, evaluate_rows, evaluate_tags, evaluate_tags_of_rows};
+pub use evaluate::{
+    InvalidElement, InvalidEncoding, check_elements, evaluate, evaluate_rows, evaluate_tags, evaluate_tags_of_rows,
+};
 pub use kernel::BLOCK_ROWS;
 pub use repeat::{RepeatCheck, RepeatedElement};
 pub use secret::SecretScalar;

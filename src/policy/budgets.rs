@@ -209,6 +209,16 @@ impl OpenAccount {
         self.books.get(&self.account).ok_or_else(|| unknown(&self.account.peer, &self.account.population))
     }
 
+    /// The plan of this query, or that of the queries so far where their δ is smaller: a first query of few people must
+    /// not fix a large default δ for all that follow. The whole history is held against the smallest.
+    fn stricter(&self, so_far: Option<SizesPlan>, book: &Book) -> Option<SizesPlan> {
+        let own = book.terms.plan(self.persons_larger);
+        match (so_far, own) {
+            (Some(so_far), Some(own)) => Some(if own.delta < so_far.delta { own } else { so_far }),
+            (so_far, own) => so_far.or(own),
+        }
+    }
+
     /// τ for this account: the dummies per column and party that its next query has to use at least.
     /// 0 where sizes are exact.
     ///
@@ -216,8 +226,8 @@ impl OpenAccount {
     /// `Refused` where no possible number of dummies keeps the budget.
     pub fn dummies(&self) -> Result<u64, psi::Error> {
         let book = self.book().map_err(budget_refused)?;
-        let fixed = book.entries().plan;
-        fixed.or_else(|| book.terms.plan(self.persons_larger)).map_or(Ok(0), |plan| plan.dummies())
+        let so_far = book.entries().plan;
+        self.stricter(so_far, book).map_or(Ok(0), |plan| plan.dummies())
     }
 
     /// The account's balance.
@@ -253,7 +263,7 @@ impl Budget for OpenAccount {
         if entries.open + entries.spent >= queries_max {
             return Err(BudgetRefusal::Exhausted { peer: peer.clone(), population: population.clone(), queries_max });
         }
-        let plan = entries.plan.or_else(|| book.terms.plan(self.persons_larger));
+        let plan = self.stricter(entries.plan, book);
         let tau = booked(charge.tau, planned);
         let mut columns = entries.columns.clone();
         *columns.entry(tau).or_insert(0) += u64::from(charge.columns);

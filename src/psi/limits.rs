@@ -26,8 +26,11 @@ const PERSONS_CAP: u64 = 1 << 30;
 const DUMMIES_CAP: u64 = 1 << 24;
 
 impl Limits {
-    /// What the peer announces.
-    pub(crate) fn check_peer(&self, message: &'static str, persons: u64, dummies: u64) -> Result<(), Error> {
+    /// Holds what the peer announces in its `message` against the limits: before any work is done for it.
+    ///
+    /// # Errors
+    /// [`PeerMisbehaved::Hello`] with the field that is over its limit.
+    pub fn check_peer(&self, message: &'static str, persons: u64, dummies: u64) -> Result<(), Error> {
         let limit = |field: &str, found: u64, max: u64| {
             if found <= max {
                 return Ok(());
@@ -39,8 +42,11 @@ impl Limits {
         limit("dummies", dummies, self.dummies_max.min(DUMMIES_CAP))
     }
 
-    /// What this side brings.
-    pub(crate) fn check_own(&self, persons: u64, dummies: u64) -> Result<(), Error> {
+    /// Holds what this side brings against the limits.
+    ///
+    /// # Errors
+    /// [`Error::Caller`]: the table is too large for a session.
+    pub fn check_own(&self, persons: u64, dummies: u64) -> Result<(), Error> {
         let limit = |what: &str, found: u64, max: u64| {
             if found <= max {
                 return Ok(());

@@ -63,7 +63,7 @@ pub(crate) struct Matching {
     scalars: Vec<SecretScalar>,
     tag_bytes: usize,
     rng: ChaCha20Rng,
-    /// The peer's columns 2..K, blinded by its first scalar, as received: decoded when they are evaluated.
+    /// The peer's columns 2..K, blinded by its first scalar, as received and checked.
     peer_columns: Vec<ElementColumn>,
     matched: Vec<bool>,
     sizes: Vec<u64>,
@@ -188,6 +188,10 @@ impl Matching {
                 for (index, bytes) in later.iter_mut().enumerate() {
                     let column =
                         ElementColumn::try_from_array(binary_column(batch, index + 1)?).map_err(Error::internal)?;
+                    // Every row, before anything is compared: only some will be evaluated, and an error then would
+                    // tell the peer which of its rows had matched before.
+                    check_elements(&column)
+                        .map_err(|invalid| element_error(Phase::Columns, index as u8 + 2, first_row, invalid))?;
                     bytes.extend_from_slice(column.as_bytes());
                 }
             }

@@ -210,6 +210,52 @@ impl Requester {
             ot_width: answer.ot_width,
         })
     }
+
+    fn next_output(&mut self) -> Result<Output, Error> {
+        match &mut self.stage {
+            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+                Some(_) => {
+                    hello.charge.spend();
+                    Output::Batch(hello.offer.to_batch())
+                }
+                None => Output::Done,
+            }),
+            Stage::Run(run) => run.poll_output(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Hello { answer, inbound, .. } => {
+                // A hello is one batch of any number of rows, not a stream of announced length.
+                if answer.is_some() {
+                    return Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into());
+                }
+                *answer = Some(Answer::from_batch(batch)?);
+                inbound.count_one()?;
+                Ok(())
+            }
+            Stage::Run(run) => run.receive(batch),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn take_end(&mut self) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Hello { inbound, .. } => Ok(inbound.end()?),
+            Stage::Run(run) => run.end_input(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    /// After an error a session stays failed.
+    fn fail_on<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
+        if done.is_err() {
+            self.stage = Stage::Failed;
+        }
+        done
+    }
 }
 
 impl Session for Requester {
@@ -244,41 +290,18 @@ impl Session for Requester {
     }
 
     fn poll_output(&mut self) -> Result<Output, Error> {
-        match &mut self.stage {
-            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
-                Some(_) => {
-                    hello.charge.spend();
-                    Output::Batch(hello.offer.to_batch())
-                }
-                None => Output::Done,
-            }),
-            Stage::Run(run) => run.poll_output(),
-            Stage::Failed => Err(failed()),
-        }
+        let done = self.next_output();
+        self.fail_on(done)
     }
 
     fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
-        match &mut self.stage {
-            Stage::Hello { answer, inbound, .. } => {
-                // A hello is one batch of any number of rows, not a stream of announced length.
-                if answer.is_some() {
-                    return Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into());
-                }
-                *answer = Some(Answer::from_batch(&batch)?);
-                inbound.count_one()?;
-                Ok(())
-            }
-            Stage::Run(run) => run.receive(&batch),
-            Stage::Failed => Err(failed()),
-        }
+        let done = self.take(&batch);
+        self.fail_on(done)
     }
 
     fn end_input(&mut self) -> Result<(), Error> {
-        match &mut self.stage {
-            Stage::Hello { inbound, .. } => Ok(inbound.end()?),
-            Stage::Run(run) => run.end_input(),
-            Stage::Failed => Err(failed()),
-        }
+        let done = self.take_end();
+        self.fail_on(done)
     }
 
     fn advance(&mut self) -> Result<(), Error> {

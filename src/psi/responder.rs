@@ -139,6 +139,48 @@ impl Responder {
         let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().requester_persons);
         Ok(Outcome { sizes: run.finish()?.sizes, dummies, peer_persons })
     }
+
+    fn next_output(&mut self) -> Result<Output, Error> {
+        match &mut self.stage {
+            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+                Some(_) => {
+                    hello.charge.spend();
+                    Output::Batch(hello.answer.to_batch())
+                }
+                None => Output::Done,
+            }),
+            Stage::Run(run) => run.poll_output(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        match &mut self.stage {
+            // The offer is in hand; there is no second one.
+            Stage::Hello { .. } => Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into()),
+            Stage::Run(run) => run.receive(batch),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    fn take_end(&mut self) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Hello { offer_ended, .. } => {
+                *offer_ended = true;
+                Ok(())
+            }
+            Stage::Run(run) => run.end_input(),
+            Stage::Failed => Err(failed()),
+        }
+    }
+
+    /// After an error a session stays failed.
+    fn fail_on<T>(&mut self, done: Result<T, Error>) -> Result<T, Error> {
+        if done.is_err() {
+            self.stage = Stage::Failed;
+        }
+        done
+    }
 }
 
 impl Session for Responder {
@@ -173,37 +215,18 @@ impl Session for Responder {
     }
 
     fn poll_output(&mut self) -> Result<Output, Error> {
-        match &mut self.stage {
-            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
-                Some(_) => {
-                    hello.charge.spend();
-                    Output::Batch(hello.answer.to_batch())
-                }
-                None => Output::Done,
-            }),
-            Stage::Run(run) => run.poll_output(),
-            Stage::Failed => Err(failed()),
-        }
+        let done = self.next_output();
+        self.fail_on(done)
     }
 
     fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
-        match &mut self.stage {
-            // The offer is in hand; there is no second one.
-            Stage::Hello { .. } => Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into()),
-            Stage::Run(run) => run.receive(&batch),
-            Stage::Failed => Err(failed()),
-        }
+        let done = self.take(&batch);
+        self.fail_on(done)
     }
 
     fn end_input(&mut self) -> Result<(), Error> {
-        match &mut self.stage {
-            Stage::Hello { offer_ended, .. } => {
-                *offer_ended = true;
-                Ok(())
-            }
-            Stage::Run(run) => run.end_input(),
-            Stage::Failed => Err(failed()),
-        }
+        let done = self.take_end();
+        self.fail_on(done)
     }
 
     fn advance(&mut self) -> Result<(), Error> {

@@ -228,7 +228,6 @@ impl Run {
             }
             Stage::Release { sums, outbound, inbound, .. } => {
                 both_ended(outbound.is_done() && inbound.is_ended())?;
-                self.check_bounds(&sums)?;
                 Stage::Finished { sums }
             }
             Stage::Finished { .. } | Stage::Failed => {
@@ -239,9 +238,15 @@ impl Run {
     }
 
     /// The outcome, after the last phase.
-    pub(crate) fn finish(self) -> Result<Finished, Error> {
-        match self.stage {
-            Stage::Finished { sums } => Ok(Finished { sizes: self.sizes, sums }),
+    ///
+    /// The sums' bounds are checked here and not inside the session: the peer, which may have paid a value beyond
+    /// them at a row of its own, must not hear from an error whether that row matched.
+    pub(crate) fn finish(mut self) -> Result<Finished, Error> {
+        match std::mem::replace(&mut self.stage, Stage::Failed) {
+            Stage::Finished { sums } => {
+                self.check_bounds(&sums)?;
+                Ok(Finished { sizes: self.sizes, sums })
+            }
             _ => Err(Error::internal("the outcome of a session that has not ended")),
         }
     }
@@ -249,9 +254,12 @@ impl Run {
     /// The responder's rule `minimum_matched`, before the oblivious transfer: Σ sizes − K·τ/2 is the unbiased
     /// estimate of the matched persons. The charge stays.
     fn check_minimum(&self) -> Result<(), Error> {
-        let noisy_doubled = 2 * self.sizes.iter().sum::<u64>();
-        let due_doubled = 2 * self.agreed.minimum_matched + self.agreed.dummy_matches_doubled();
-        if self.role == Role::Responder && self.agreed.minimum_matched > 0 && noisy_doubled < due_doubled {
+        if self.role == Role::Requester || self.agreed.minimum_matched == 0 {
+            return Ok(());
+        }
+        let noisy_doubled = 2 * u128::from(self.sizes.iter().sum::<u64>());
+        let due_doubled = 2 * u128::from(self.agreed.minimum_matched) + u128::from(self.agreed.dummy_matches_doubled());
+        if noisy_doubled < due_doubled {
             return Err(Error::Refused(format!(
                 "fewer matches than this share's minimum_matched = {} (by the noisy sizes); ask about more people",
                 self.agreed.minimum_matched

@@ -51,6 +51,7 @@ mod query;
 mod register;
 mod rule;
 mod run;
+mod scan;
 mod source;
 mod tables;
 

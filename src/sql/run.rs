@@ -360,12 +360,20 @@ fn note_local(report: &mut RunReport, table: &PreparedTable, unnormalised: u64, 
     report.dropped_identifiers = found.columns.iter().map(|column| column.lost_second + column.lost_to_another).sum();
 }
 
-/// The question in one line, for logs: what the peer reads too.
+/// The question in one line, for logs: what the peer reads too. A peer may have written it, so what could begin a
+/// line of its own or steer a terminal is escaped, and its length is bounded.
 pub(super) fn described(question: &Question) -> String {
     let asked: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
     let filter = question.filter.as_deref().unwrap_or("none");
-    format!("match by {}; ask {}; filter {filter}", question.identifiers.join(", "), asked.join(", "))
+    let text = format!("match by {}; ask {}; filter {filter}", question.identifiers.join(", "), asked.join(", "));
+    text.chars()
+        .take(DESCRIBED_CHARS_MAX)
+        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+        .collect()
 }
+
+/// The most characters of a question in a log line.
+const DESCRIBED_CHARS_MAX: usize = 2000;
 
 /// The policy's limits, as the session knows them.
 pub(super) fn limits(party: &Party) -> Limits {

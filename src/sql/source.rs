@@ -5,7 +5,7 @@
 //! | permit: who asks what, with which normalisers | question, policy, column types |
 //! | filter: parsed afresh, checked node by node | question, policy, column types |
 //! | the table's persons, from *all* its rows; kept for the next query | table version, identifiers |
-//! | dummies, charge | policy, budget, announced length |
+//! | dummies, charge | policy, budget, the prepared table's length |
 //! | which rows pass; each person's clipped totals; who is emptied | rows, filter |
 //!
 //! Every refusal comes from the first, second and fourth row: none depends on a value. The last row's work
@@ -17,28 +17,21 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_empty_array};
-use datafusion::arrow::compute::concat;
+use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
-use datafusion::common::DFSchema;
-use datafusion::common::runtime::JoinSet;
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::Expr;
-use datafusion::logical_expr::execution_props::ExecutionProps;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
-use datafusion::physical_plan::execute_stream_partitioned;
-use futures::StreamExt;
 use tokio::sync::OnceCell;
 
-use super::error::{owner_error, to_datafusion};
+use super::error::owner_error;
 use super::offload::off_runtime;
 use super::padding::fillers;
-use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, join_column, person_values};
+use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, person_values};
 use super::predicate::parse_filter;
 use super::run::{described, limits, seeded};
+use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::tables::{OpenedTable, TableVersion, open_table};
 use crate::dp::BudgetRefusal;
 use crate::policy::{Budgets, Party, Permit, Refusal, Share, budget_refused};
@@ -79,6 +72,9 @@ type Kept = Vec<(PreparedKey, Place)>;
 struct Prepared {
     table: PreparedTable,
     unnormalised: u64,
+    /// The columns that it was prepared from, and their rows' order: the rows of a later query must come in the same.
+    columns: Vec<String>,
+    order: RowOrder,
 }
 
 impl fmt::Debug for PolicySource {
@@ -186,18 +182,15 @@ impl PolicySource {
                 .collect::<Vec<_>>();
             let terms = Arc::new(terms);
             let count = terms.len();
-            let chunks = self
-                .scan(opened, &columns, move |batch| {
-                    let terms = Arc::clone(&terms);
-                    Identifiers::of(&batch, &terms)
-                })
-                .await
-                .map_err(self.unreadable(&key.table))?;
+            let (chunks, order) =
+                scan(&self.engine, opened, &columns, &columns, move |batch| Identifiers::of(&batch, &terms))
+                    .await
+                    .map_err(self.unreadable(&key.table))?;
             self.unchanged(&key).await?;
             let prepared = off_runtime(move || {
                 let identifiers = Identifiers::join(chunks, count)?;
                 let unnormalised = identifiers.unnormalised;
-                Ok::<_, Error>(Prepared { table: identifiers.prepare()?, unnormalised })
+                Ok::<_, Error>(Prepared { table: identifiers.prepare()?, unnormalised, order, columns })
             })
             .await??;
             let report = prepared.table.report();
@@ -247,40 +240,6 @@ impl PolicySource {
         )))
     }
 
-    /// Reads `columns` of all rows and turns each batch into a chunk, off the runtime. Chunks come in the
-    /// table's own order (files by path, rows as they lie), the same for every choice of columns.
-    async fn scan<T: Send + 'static>(
-        &self,
-        opened: &OpenedTable,
-        columns: &[String],
-        chunk: impl Fn(RecordBatch) -> Result<T, Error> + Clone + Send + Sync + 'static,
-    ) -> EngineResult<Vec<T>> {
-        let state = self.engine.state();
-        let schema = opened.provider.schema();
-        let projection = columns.iter().map(|name| schema.index_of(name)).collect::<Result<Vec<_>, _>>()?;
-        // No filter and no limit goes into the scan, and no optimizer rule sees it: every row comes, in order.
-        let plan = opened.provider.scan(&state, Some(&projection), &[], None).await?;
-        let streams = execute_stream_partitioned(plan, self.engine.task_ctx())?;
-        let mut tasks = JoinSet::new();
-        for (partition, mut stream) in streams.into_iter().enumerate() {
-            let chunk = chunk.clone();
-            tasks.spawn(async move {
-                let mut chunks = Vec::new();
-                while let Some(batch) = stream.next().await {
-                    let (batch, chunk) = (batch?, chunk.clone());
-                    chunks.push(off_runtime(move || chunk(batch)).await.and_then(|done| done).map_err(to_datafusion)?);
-                }
-                Ok::<_, DataFusionError>((partition, chunks))
-            });
-        }
-        let mut parts = Vec::new();
-        while let Some(done) = tasks.join_next().await {
-            parts.push(done.map_err(|error| DataFusionError::ExecutionJoin(Box::new(error)))??);
-        }
-        parts.sort_by_key(|(partition, _)| *partition);
-        Ok(parts.into_iter().flat_map(|(_, chunks)| chunks).collect())
-    }
-
     /// Which rows pass, and the columns that aggregates read, in the table's order.
     async fn rows(
         &self,
@@ -310,65 +269,22 @@ impl PolicySource {
         ));
         let predicate = filter.map(|filter| physical(filter, &read)).transpose()?;
         let wanted = values.clone();
-        let chunks = self
-            .scan(opened, &columns, move |batch| {
-                let passing = predicate.as_ref().map(|predicate| evaluate(predicate, &batch));
-                let values = wanted.iter().map(|column| Arc::clone(batch.column(*column))).collect::<Vec<_>>();
-                Ok((passing, values))
-            })
-            .await;
-        let chunks: Vec<(Option<BooleanArray>, Vec<ArrayRef>)> = chunks.map_err(self.unreadable(table))?;
+        let read_rows = scan(&self.engine, opened, &columns, &persons.columns, move |batch| {
+            let passing = predicate.as_ref().map(|predicate| evaluate(predicate, &batch));
+            let values = wanted.iter().map(|column| Arc::clone(batch.column(*column))).collect::<Vec<_>>();
+            Ok((passing, values))
+        });
+        let (chunks, order) = read_rows.await.map_err(self.unreadable(table))?;
+        if order != persons.order {
+            return Err(Error::Environment(format!(
+                "the rows of table '{table}' of '{}' changed while it was read; ask again",
+                self.party.name
+            )));
+        }
         let types: Vec<DataType> = values.iter().map(|column| read.field(*column).data_type().clone()).collect();
         let filtered = filter.is_some();
         let rows_expected = persons.table.rows();
         off_runtime(move || Rows::join(chunks, &types, filtered, rows_expected)).await?
-    }
-}
-
-/// What one query reads of a table.
-struct Rows {
-    passing: Option<BooleanArray>,
-    values: Vec<ArrayRef>,
-}
-
-impl Rows {
-    fn join(
-        chunks: Vec<(Option<BooleanArray>, Vec<ArrayRef>)>,
-        types: &[DataType],
-        filtered: bool,
-        rows_expected: usize,
-    ) -> Result<Self, Error> {
-        let mut passing: Vec<BooleanArray> = Vec::new();
-        let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); types.len()];
-        for (pass, columns) in chunks {
-            passing.extend(pass);
-            for (all, column) in values.iter_mut().zip(columns) {
-                all.push(column);
-            }
-        }
-        let passing = filtered.then(|| {
-            let parts: Vec<&dyn Array> = passing.iter().map(|part| part as &dyn Array).collect();
-            let whole = if parts.is_empty() {
-                new_empty_array(&DataType::Boolean)
-            } else {
-                concat(&parts).map_err(Error::internal)?
-            };
-            whole
-                .as_any()
-                .downcast_ref::<BooleanArray>()
-                .cloned()
-                .ok_or_else(|| Error::internal("a filter of another type"))
-        });
-        let passing = passing.transpose()?;
-        let values: Vec<ArrayRef> =
-            values.iter().zip(types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, _>>()?;
-        let lengths = passing.iter().map(Array::len).chain(values.iter().map(|column| column.len()));
-        for rows in lengths {
-            if rows != rows_expected {
-                return Err(Error::Environment("the table changed while it was read; ask again".to_owned()));
-            }
-        }
-        Ok(Rows { passing, values })
     }
 }
 
@@ -395,6 +311,8 @@ impl TableSource for PolicySource {
     async fn answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
         let question = &offer.question;
         let refused = |refusal| Self::refused(peer, refusal);
+        let limits = limits(&self.party);
+        limits.check_peer("offer", offer.persons, offer.dummies)?;
         // Before any file is touched: a table that is not shared is refused alike, there or not.
         let table = self.party.shared_table(&peer.name, &question.table).map_err(refused)?.table.clone();
         let opened = self.open(&table).await.map_err(self.unreadable(&table))?;
@@ -415,6 +333,19 @@ impl TableSource for PolicySource {
         }
 
         let persons = self.persons(&opened, &permit).await?;
+        // Charged before the filter is evaluated: whatever happens after it, and how long it takes, is paid for.
+        // The prepared table's length bounds what will be announced, whatever the filter.
+        let length = persons.table.persons() as u64;
+        limits.check_own(length, 0)?;
+        let account = self.budgets.open(&permit.account, length.max(offer.persons))?;
+        let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
+        // The accountant takes a second or two for a new account, and composes for each charge.
+        let (dummies, reservation) = off_runtime(move || {
+            let dummies = account.dummies()?;
+            Ok::<_, Error>((dummies, account.charge(dummies.max(offered), columns)?))
+        })
+        .await??;
+
         let words = owned_words(&question.aggregates);
         let rows = self.rows(&opened, filter.as_ref(), &table, &words, &persons).await?;
         let hides = permit.filtered_rows() == FilteredRows::Hide;
@@ -439,14 +370,6 @@ impl TableSource for PolicySource {
         let fillers = permit.share.pad_plan().map_or(0, |plan| fillers(&plan, &mut rng));
         let entries = Entries { identifiers, values, fillers };
         let announced = entries.identifiers.first().map_or(0, |column| column.len() as u64) + fillers;
-        let account = self.budgets.open(&permit.account, announced.max(offer.persons))?;
-        let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
-        // The accountant takes a second or two for a new account, and composes for each charge.
-        let (dummies, reservation) = off_runtime(move || {
-            let dummies = account.dummies()?;
-            Ok::<_, Error>((dummies, account.charge(dummies.max(offered), columns)?))
-        })
-        .await??;
         tracing::info!(
             peer = peer.name,
             table,
@@ -463,7 +386,7 @@ impl TableSource for PolicySource {
             minimum_matched: permit.minimum_matched(),
             filtered_rows: permit.filtered_rows(),
         };
-        Responder::new(&offer, answer, entries, reservation, limits(&self.party), rng)
+        Responder::new(&offer, answer, entries, reservation, limits, rng)
     }
 
     async fn ended(&self, peer: &PeerIdentity, outcome: Result<Responder, &Error>) {
@@ -504,37 +427,6 @@ fn position(columns: &mut Vec<String>, name: &str) -> usize {
         None => {
             columns.push(name.to_owned());
             columns.len() - 1
-        }
-    }
-}
-
-fn physical(filter: &Expr, schema: &SchemaRef) -> Result<Arc<dyn PhysicalExpr>, Error> {
-    let columns = DFSchema::try_from(Arc::clone(schema)).map_err(Error::internal)?;
-    create_physical_expr(filter, &columns, &ExecutionProps::new(), &PhysicalPlanningContext::default()).map_err(
-        |error| {
-            tracing::warn!(error = %error.strip_backtrace(), "a filter that was parsed cannot be planned");
-            Error::Refused("filter refused: it cannot be evaluated over this table's columns".to_owned())
-        },
-    )
-}
-
-/// Which rows of a batch pass; NULL does not.
-///
-/// A checked filter cannot fail on any value. If one does, that is our bug, and the peer must not learn
-/// from it which values there are: the batch's rows do not pass, and the owner's log says so.
-fn evaluate(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> BooleanArray {
-    let found = predicate.evaluate(batch).and_then(|value| value.into_array(batch.num_rows()));
-    let found = found.map(|array| array.as_any().downcast_ref::<BooleanArray>().cloned());
-    match found {
-        Ok(Some(passing)) => passing,
-        other => {
-            let error =
-                other.err().map_or_else(|| "its value is no boolean".to_owned(), |error| error.strip_backtrace());
-            tracing::error!(
-                error,
-                "a checked filter failed: its rows count as not passing; this is a bug, please report it"
-            );
-            BooleanArray::from(vec![false; batch.num_rows()])
         }
     }
 }

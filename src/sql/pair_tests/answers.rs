@@ -179,3 +179,36 @@ async fn two_sessions_of_one_process_are_two_parties() {
     assert_eq!((first.as_str(), second.as_str()), ("7", "1"));
     assert_eq!((one.paid(), other.paid()), (1, 1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_folder_of_many_files_gives_the_same_sums_again_and_again() {
+    // Persons are prepared once; each query's values are read anew and must come in the same order.
+    let pair = Pair::open().await;
+    let purchases = pair.folder.path().join("purchases.parquet");
+    std::fs::remove_file(&purchases).unwrap();
+    std::fs::create_dir(&purchases).unwrap();
+    for part in 0..12 {
+        let rows = [40, 1, 700, 3, 90][part % 5];
+        let from = 1000 * part;
+        let sql =
+            PURCHASES.replace("generate_series(1, 10)", &format!("generate_series({}, {})", from + 1, from + rows));
+        write_parquet(&purchases, &format!("part-{part}.parquet"), &sql).await;
+    }
+    let everybody = IMPRESSIONS.replace("generate_series(4, 14)", "generate_series(1, 12000)");
+    write_parquet(pair.folder.path(), "impressions.parquet", &everybody).await;
+    let party = std::sync::Arc::clone(pair.asker.party());
+    let asker = crate::sql::Asker::new(std::sync::Arc::clone(&party), crate::policy::Budgets::new(&party)).unwrap();
+    let context = session(&std::sync::Arc::new(asker)).await;
+    let plain = datafusion::prelude::SessionContext::new();
+    plain.register_parquet("purchases", purchases.to_str().unwrap(), Default::default()).await.unwrap();
+    for round in 0..6 {
+        let filter = format!("p.amount > {} AND p.category = 'toys'", 100 * round);
+        let private = format!(
+            "SELECT PRIVATE_INTERSECT_COUNT(*), PRIVATE_INTERSECT_SUM(p.amount) FROM impressions i \
+             JOIN advertiser.purchases p ON i.email = p.email WHERE {filter}"
+        );
+        let found = cells(&context.sql(&private).await.unwrap().collect().await.unwrap());
+        let truth = format!("SELECT count(*), sum(p.amount) FROM purchases p WHERE {filter}");
+        assert_eq!(found, cells(&plain.sql(&truth).await.unwrap().collect().await.unwrap()), "{filter}");
+    }
+}

@@ -1,0 +1,83 @@
+//! The dummies as they are really drawn against the law that the accountant computes with.
+//!
+//! Goal: the overlap of two parties' halves of the 2τ common dummies is Hypergeometric(2τ, τ, τ). Method: the sampler
+//! of `crypto`, the law of `dp`, fixed seeds, Pearson's chi-square at alpha = 1e-6.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use datafusion_psi::crypto::choose_half;
+use datafusion_psi::dp::hypergeometric_pmf;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+
+const ROUNDS: usize = 20_000;
+
+/// Pearson's statistic and its degrees of freedom; outcomes expected fewer than five times are one.
+fn chi_square(counts: &[u64], law: &[f64]) -> (f64, usize) {
+    let (mut statistic, mut cells) = (0.0, 0);
+    let (mut rare_count, mut rare_expected) = (0.0, 0.0);
+    let mut add = |count: f64, expected: f64| {
+        statistic += (count - expected).powi(2) / expected;
+        cells += 1;
+    };
+    for (count, probability) in counts.iter().zip(law) {
+        let expected = probability * ROUNDS as f64;
+        if expected < 5.0 {
+            rare_count += *count as f64;
+            rare_expected += expected;
+        } else {
+            add(*count as f64, expected);
+        }
+    }
+    if rare_expected >= 5.0 {
+        add(rare_count, rare_expected);
+    } else {
+        assert!(rare_count < 40.0, "{rare_count} outcomes that should be next to impossible");
+    }
+    (statistic, cells - 1)
+}
+
+/// The quantile of chi-square at 1 - 1e-6, after Wilson and Hilferty (1931).
+fn limit(degrees: usize) -> f64 {
+    let d = degrees as f64;
+    d * (1.0 - 2.0 / (9.0 * d) + 4.753 * (2.0 / (9.0 * d)).sqrt()).powi(3)
+}
+
+type Draw<'a> = &'a dyn Fn(&mut ChaCha20Rng) -> Vec<u64>;
+
+/// How often each overlap occurred. Draws are ascending.
+fn overlaps(tau: u64, mine: Draw<'_>, theirs: Draw<'_>) -> Vec<u64> {
+    let mut rng = ChaCha20Rng::seed_from_u64(tau);
+    let mut counts = vec![0; 2 * tau as usize + 1];
+    for _ in 0..ROUNDS {
+        let (mine, theirs) = (mine(&mut rng), theirs(&mut rng));
+        counts[mine.iter().filter(|number| theirs.binary_search(number).is_ok()).count()] += 1;
+    }
+    counts
+}
+
+#[test]
+fn the_overlap_of_two_secret_halves_is_what_the_accountant_says() {
+    for tau in [1, 2, 7, 40] {
+        let half = |rng: &mut ChaCha20Rng| choose_half(tau, rng);
+        let (statistic, degrees) = chi_square(&overlaps(tau, &half, &half), &hypergeometric_pmf(tau));
+        assert!(statistic < limit(degrees), "tau {tau}: {statistic} with {degrees} degrees of freedom");
+    }
+}
+
+#[test]
+fn it_is_the_same_for_a_party_that_knows_its_own_half_or_chose_it_badly() {
+    // The first half of the numbers, always: one honest party is enough.
+    let tau = 40;
+    let counts = overlaps(tau, &|_| (0..tau).collect(), &|rng| choose_half(tau, rng));
+    let (statistic, degrees) = chi_square(&counts, &hypergeometric_pmf(tau));
+    assert!(statistic < limit(degrees), "{statistic} with {degrees} degrees of freedom");
+}
+
+#[test]
+fn a_sampler_that_takes_each_dummy_by_a_coin_would_be_seen() {
+    let tau = 40;
+    let coin = |rng: &mut ChaCha20Rng| (0..2 * tau).filter(|_| rng.next_u32() % 2 == 0).collect::<Vec<u64>>();
+    let (statistic, degrees) = chi_square(&overlaps(tau, &coin, &coin), &hypergeometric_pmf(tau));
+    assert!(statistic > limit(degrees), "{statistic}");
+}
