@@ -18,7 +18,6 @@ use arrow::array::{ArrayRef, Int64Array, LargeBinaryArray, RecordBatch, StringAr
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::SessionContext;
 use datafusion_psi::crypto::{HashDomain, SecretScalar, Source, evaluate, hash_and_blind};
-use datafusion_psi::psi::Phase;
 use datafusion_psi::transport::{Observer, PhaseReport};
 use datafusion_psi::{Asker, Budgets, Party, register_all, register_tables};
 use rand_chacha::ChaCha20Rng;
@@ -46,11 +45,18 @@ fn main() -> Result<(), Failure> {
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     for case in cases {
+        let (ids, rows) = read_case(&case)?;
+        let folder = std::env::temp_dir().join(format!("datafusion-psi-bench-{}-{ids}-{rows}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        // Written here, so that neither party's figures hold the making of its data.
+        write_party(&folder, ids, rows, port)?;
         let output = Command::new(std::env::current_exe()?)
-            .env(CASE, &case)
+            .env(CASE, format!("{case}:{}", folder.display()))
             .env("DATAFUSION_PSI_BENCH_CURVE", format!("{blind}:{evaluate}"))
             .stderr(Stdio::inherit())
             .output()?;
+        fs::remove_dir_all(&folder)?;
         if !output.status.success() {
             return Err(format!("case {case} failed").into());
         }
@@ -82,33 +88,32 @@ fn curve_micros() -> (f64, f64) {
     })
 }
 
-/// Bytes each way, from the reports of all phases, and the matched sizes.
+/// Bytes each way, from the reports of all phases.
 #[derive(Default)]
 struct Bytes(Mutex<(u64, u64)>);
 
 impl Observer for Bytes {
     fn phase_closed(&self, report: &PhaseReport) {
-        let _: Phase = report.phase;
         let mut bytes = self.0.lock().expect("nobody panics while adding");
         bytes.0 += report.bytes_up;
         bytes.1 += report.bytes_down;
     }
 }
 
-/// One case, as the asking party.
-fn ask(case: &str) -> Result<(), Failure> {
+/// IDENTIFIERS:ROWS.
+fn read_case(case: &str) -> Result<(usize, i64), Failure> {
     let (ids, rows) = case.split_once(':').ok_or("a case is IDENTIFIERS:ROWS")?;
-    let (ids, rows): (usize, i64) = (ids.parse()?, rows.parse()?);
-    let folder = std::env::temp_dir().join(format!("datafusion-psi-bench-{}-{ids}-{rows}", std::process::id()));
-    fs::create_dir_all(&folder)?;
-    let outcome = run(&folder, ids, rows);
-    fs::remove_dir_all(&folder)?;
-    outcome
+    Ok((ids.parse()?, rows.parse()?))
+}
+
+/// One case, IDENTIFIERS:ROWS:FOLDER, as the asking party.
+fn ask(case: &str) -> Result<(), Failure> {
+    let mut parts = case.splitn(3, ':');
+    let (ids, rows) = (parts.next().ok_or("no identifiers")?.parse()?, parts.next().ok_or("no rows")?.parse()?);
+    run(Path::new(parts.next().ok_or("no folder")?), ids, rows)
 }
 
 fn run(folder: &Path, ids: usize, rows: i64) -> Result<(), Failure> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    write_party(folder, ids, rows, port)?;
     let server = Server::start(&folder.join("answering.toml"))?;
 
     let party = Arc::new(Party::load(folder.join("asking.toml"))?);

@@ -264,7 +264,50 @@ fn dummies_prints_the_number_alone_on_stdout_and_what_it_means_on_stderr() {
     assert!((tau - 1194.0).abs() <= 0.005 * 1194.0 + 1.0, "{tau}");
     assert!(err(&published).contains("3 identifiers") && err(&published).contains("±"));
     let wrong = run(&["--ids", "9", "--rows", "10", "--queries", "1", "--epsilon", "1"]);
-    assert_eq!((wrong.status.code(), out(&wrong).as_str()), (Some(1), ""));
+    assert_eq!((wrong.status.code(), out(&wrong).as_str()), (Some(2), ""));
+    let hopeless = run(&["--ids", "8", "--rows", "10", "--queries", "1000000", "--epsilon", "0.0001"]);
+    assert_eq!((hopeless.status.code(), out(&hopeless).as_str()), (Some(1), ""), "{}", err(&hopeless));
     assert_eq!(run(&["--rows", "10"]).status.code(), Some(2));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[test]
+fn the_demo_answers_every_example_with_the_truth_and_leaves_no_server_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = binary()
+        .args(["demo", "--rows", "500", "--folder"])
+        .arg(folder.path().join("demo"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}\n{}", out(&output), err(&output));
+    assert!(out(&output).contains("12 of 12"), "{}", out(&output));
+    let config = folder.path().join("demo/advertising/publisher/party.toml");
+    let later = sql(
+        &config,
+        &[
+            "-c",
+            "SELECT PRIVATE_INTERSECT_COUNT(*) FROM impressions i JOIN advertiser.purchases p ON i.email = p.email",
+        ],
+    );
+    assert!(err(&later).contains("is its server running?"), "{}", err(&later));
+}
+
+#[test]
+fn the_prompt_runs_statements_goes_on_after_an_error_and_ends() {
+    use std::io::Write;
+    let parties = Parties::new();
+    let mut child = binary()
+        .args(["sql", "--config"])
+        .arg(parties.path("paper/party.toml"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"SELECT 1 +\n 1 AS two;\nSELEC;\nSELECT 3 AS three;\nexit\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+    assert!(out(&output).contains("two") && out(&output).contains("three"), "{}", out(&output));
+    assert!(err(&output).contains("error: "), "{}", err(&output));
 }

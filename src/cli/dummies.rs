@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use clap::Args;
 
 use crate::dp;
@@ -11,13 +11,13 @@ use crate::dp;
 #[derive(Debug, Args)]
 pub(super) struct DummiesArguments {
     /// Identifiers that a query may match by (K, 1 to 8).
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=8))]
     ids: u8,
     /// Rows of the larger table (N): delta defaults to 1 / (10 N).
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rows: u64,
     /// Queries that the budget allows (T).
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     queries: u64,
     /// Epsilon of all queries together.
     #[arg(long)]
@@ -30,9 +30,6 @@ pub(super) struct DummiesArguments {
 /// Prints τ on its own line to stdout, and to stderr what it means.
 pub(super) fn run(arguments: &DummiesArguments) -> anyhow::Result<()> {
     let DummiesArguments { ids, rows, queries, epsilon, delta } = *arguments;
-    ensure!((1..=8).contains(&ids), "--ids is {ids}, a query matches by 1 to 8 identifiers");
-    ensure!(rows > 0, "--rows is 0: give the number of rows of the larger table");
-    ensure!(queries > 0, "--queries is 0: give the number of queries that the budget is for");
     let delta = delta.unwrap_or_else(|| dp::default_delta(rows));
     let compositions = u64::from(ids)
         .checked_mul(queries)

@@ -8,16 +8,16 @@ use super::{Error, PeerMisbehaved, WordTerms};
 /// Limits of one session. Every number that a peer announces is held against them before anything is sized by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most entries of one table, without dummies. Default 50,000,000: some 6 GB for both tables of one
+    /// The most entries of one table, without dummies. Default 10,000,000: some 1.2 GB for both tables of one
     /// identifier. At most 2^30.
     pub persons_max: u64,
-    /// The most dummies per column. Default 2^22, far above what any budget that means something asks for.
+    /// The most dummies per column. Default 1,000,000, far above what any budget that means something asks for.
     pub dummies_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { persons_max: 50_000_000, dummies_max: 1 << 22 }
+        Limits { persons_max: 10_000_000, dummies_max: 1_000_000 }
     }
 }
 

@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use crate::crypto::{
     ELEMENT_BYTES, ElementColumn, InvalidElement, InvalidEncoding, Permutation, RepeatCheck, SecretScalar, TagColumn,
-    evaluate_rows, evaluate_tags,
+    check_elements, evaluate_rows, evaluate_tags,
 };
 
 use super::frame::{Inbound, Outbound, binary_column, binary_schema};
