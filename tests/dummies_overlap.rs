@@ -31,8 +31,9 @@ fn chi_square(counts: &[u64], law: &[f64]) -> (f64, usize) {
     }
     if rare_expected >= 5.0 {
         add(rare_count, rare_expected);
-    } else {
-        assert!(rare_count < 40.0, "{rare_count} outcomes that should be next to impossible");
+    } else if rare_count >= 40.0 {
+        // Outcomes that should be next to impossible.
+        return (f64::INFINITY, cells - 1);
     }
     (statistic, cells - 1)
 }
@@ -77,7 +78,7 @@ fn it_is_the_same_for_a_party_that_knows_its_own_half_or_chose_it_badly() {
 #[test]
 fn a_sampler_that_takes_each_dummy_by_a_coin_would_be_seen() {
     let tau = 40;
-    let coin = |rng: &mut ChaCha20Rng| (0..2 * tau).filter(|_| rng.next_u32() % 2 == 0).collect::<Vec<u64>>();
+    let coin = |rng: &mut ChaCha20Rng| (0..2 * tau).filter(|_| rng.next_u32() & 1 == 0).collect::<Vec<u64>>();
     let (statistic, degrees) = chi_square(&overlaps(tau, &coin, &coin), &hypergeometric_pmf(tau));
     assert!(statistic > limit(degrees), "{statistic}");
 }

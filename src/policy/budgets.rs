@@ -7,7 +7,7 @@
 //!
 //! An account ends by its number of queries, or by what was composed, whichever comes first: each query
 //! adds its (τ, columns), and the whole history has to stay within (ε, δ). The default δ = 1/(10 N) is
-//! fixed by the account's first query.
+//! that of the largest N of all queries so far, so that a query of few people never fixes it for those of many.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -68,7 +68,7 @@ struct Entries {
     /// Queries that are reserved and neither spent nor refunded.
     open: u64,
     spent: u64,
-    /// What the matched sizes may spend, fixed by the first query; `None` before it, and for exact sizes.
+    /// What the matched sizes may spend, the strictest of all queries so far; `None` before it, and for exact sizes.
     plan: Option<SizesPlan>,
     /// Columns by accounted τ, open and spent.
     columns: BTreeMap<u64, u64>,

@@ -299,8 +299,8 @@ fn limits(top: &Section<'_, '_>) -> Result<Limits, ConfigError> {
     let whole = |key: &str, range, default| section.optional(key).map_or(Ok(default), |value| value.whole(range));
     let seconds = |key: &str, range, default: Duration| whole(key, range, default.as_secs()).map(Duration::from_secs);
     Ok(Limits {
-        persons_max: whole("persons_max", 1..=4_000_000_000, defaults.persons_max)?,
-        dummies_max: whole("dummies_max", 0..=1_000_000_000, defaults.dummies_max)?,
+        persons_max: whole("persons_max", 1..=1 << 30, defaults.persons_max)?,
+        dummies_max: whole("dummies_max", 0..=1 << 24, defaults.dummies_max)?,
         sessions_max: whole("sessions_max", 1..=1000, defaults.sessions_max)?,
         connect_max: seconds("connect_seconds_max", 1..=600, defaults.connect_max)?,
         stall_max: seconds("stall_seconds_max", 1..=3600, defaults.stall_max)?,

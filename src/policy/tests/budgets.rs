@@ -100,16 +100,19 @@ fn a_refund_leaves_no_trace_and_a_dropped_reservation_is_spent() {
 }
 
 #[test]
-fn the_default_delta_is_fixed_by_the_first_query() {
+fn the_smallest_default_delta_of_all_queries_counts_whichever_came_first() {
     let books = books(3, "{ epsilon = 2.0 }");
     let first = books.open(&publisher(), 1000).unwrap();
     let second = books.open(&publisher(), 1_000_000).unwrap();
     let tau = first.dummies().unwrap();
     assert!(second.dummies().unwrap() > tau, "nothing is fixed by looking");
-    let held = first.charge(tau, 2).unwrap();
-    assert_eq!(second.dummies().unwrap(), tau);
+    let strict = second.dummies().unwrap();
+    let held = second.charge(strict, 2).unwrap();
+    assert_eq!(first.dummies().unwrap(), strict, "few people after many are held to the same");
     held.refund();
-    assert!(second.dummies().unwrap() > tau, "a refunded query is none");
+    assert_eq!(first.dummies().unwrap(), tau, "a refunded query is none");
+    let _ = first.charge(tau, 2).unwrap().spend();
+    assert_eq!(second.dummies().unwrap(), strict, "many people after few are not held to less");
 }
 
 #[test]

@@ -676,7 +676,7 @@ rows"#,
             // no persons at all
             "persons_max = 10_000_000",
             "persons_max = 0",
-            "party.toml:45: [limits]: 'persons_max' is 0; it must be 1 to 4000000000",
+            "party.toml:45: [limits]: 'persons_max' is 0; it must be 1 to 1073741824",
         ),
         (
             // a stall of no time
