@@ -7,6 +7,8 @@
 //! preparation of the Parquet files included. *Curve* is the share of all CPU time that the curve operations account
 //! for: their number times their time per element, measured with one thread before the table.
 
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints its table")]
+
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
