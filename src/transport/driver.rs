@@ -36,6 +36,7 @@ pub async fn drive<S: Session>(
     observer: Arc<dyn Observer>,
 ) -> Result<S, Error> {
     let mut run = Run {
+        peer: channel.peer().to_owned(),
         lost: channel.lost(),
         // An absurdly long deadline is none.
         overdue: Instant::now()
@@ -75,6 +76,7 @@ pub async fn drive<S: Session>(
 }
 
 struct Run {
+    peer: String,
     lost: Lost,
     overdue: Instant,
     deadlines: Deadlines,
@@ -204,28 +206,27 @@ impl Run {
     }
 
     /// Nobody takes this side's messages any more: the peer's direction says why.
-    async fn why_unsent(&mut self, phase: Phase, receiver: &mut BatchReceiver) -> Error {
+    async fn why_unsent(&self, phase: Phase, receiver: &mut BatchReceiver) -> Error {
+        let mut lost = self.lost.clone();
         let error = async {
             loop {
                 match receiver.receive().await {
                     Ok(Received::Batch(_)) => {}
-                    Ok(Received::End) => {
-                        return PeerMisbehaved::Malformed {
-                            phase,
-                            reason: "the peer does not take our direction".to_owned(),
-                        }
-                        .into();
-                    }
+                    // It said all that it had to and is gone since: a lost connection, or one that gave up.
+                    Ok(Received::End) => return self.stopped(phase),
                     Err(error) => return error,
                 }
             }
         };
-        let vague = || Error::Environment(format!("the peer stopped taking messages in phase {phase}"));
         tokio::select! {
             biased;
-            reason = self.lost.wait() => reason,
-            error = timeout(WORDS_MAX, error) => error.unwrap_or_else(|_| vague()),
+            reason = lost.wait() => reason,
+            error = timeout(WORDS_MAX, error) => error.unwrap_or_else(|_| self.stopped(phase)),
         }
+    }
+
+    fn stopped(&self, phase: Phase) -> Error {
+        Error::Environment(format!("{} stopped taking messages in phase {phase}: its connection was lost", self.peer))
     }
 
     /// A broken connection is a symptom; the peer's own words, which may come by another stream, are the cause.
