@@ -281,6 +281,8 @@ pub struct RunReport {
     pub phases: Vec<PhaseLine>,
     /// The outcome, if the run has come to it.
     pub outcome: Option<Outcome>,
+    /// Per column of the answer: its name and its ± at 95 %, where that can be said.
+    pub errors: Vec<(String, Option<f64>)>,
 }
 
 /// One phase that a run has closed.
@@ -354,7 +356,23 @@ impl fmt::Display for RunReport {
                 }
             }
         }
+        for (column, error) in &self.errors {
+            match error {
+                Some(0.0) => write!(f, "{MARGIN}answer:   {column} is exact")?,
+                Some(error) => write!(f, "{MARGIN}answer:   {column} ± {} (95 %)", measured(*error))?,
+                None => write!(f, "{MARGIN}answer:   {column} has no bound: its count may be zero")?,
+            }
+        }
         Ok(())
+    }
+}
+
+/// A number of some unit, with as many digits as say something.
+pub(super) fn measured(number: f64) -> String {
+    match number {
+        whole if whole.fract() == 0.0 && whole.abs() < 1e15 => count(whole.abs() as u64),
+        large if large.abs() >= 100.0 => count(large.abs().round() as u64),
+        small => format!("{small:.3}"),
     }
 }
 
@@ -552,6 +570,12 @@ mod tests {
                 dummies: 1200,
                 persons_there: 2200,
             }),
+            errors: vec![
+                ("buyers".to_owned(), Some(0.0)),
+                ("revenue".to_owned(), Some(1234.5)),
+                ("mean".to_owned(), Some(0.0625)),
+                ("other".to_owned(), None),
+            ],
         };
         insta::assert_snapshot!(lines(&report), @r"
         local:    0.250 s, 1,200 rows, 1,000 persons, 3 identifiers not normalised, 2 dropped as repeated
@@ -561,6 +585,10 @@ mod tests {
         there:    2,200 entries
         matched by email: 700 lines, some 600 of them dummies: 100 ± 24 persons (95 %)
         matched by phone: 610 lines, some 600 of them dummies: 10 ± 24 persons (95 %)
+        answer:   buyers is exact
+        answer:   revenue ± 1,234 (95 %)
+        answer:   mean ± 0.062 (95 %)
+        answer:   other has no bound: its count may be zero
         ");
     }
 

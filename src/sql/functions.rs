@@ -44,6 +44,39 @@ impl PrivateAggregateKind {
     }
 }
 
+/// Which number of a released aggregate a result shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResultPart {
+    /// The released value itself.
+    Value,
+    /// `psi_low(…)`: the lower end of its 95 % interval.
+    Low,
+    /// `psi_high(…)`: the upper end.
+    High,
+    /// `psi_error(…)`: half of the interval's width, the ± of the value.
+    Error,
+}
+
+impl ResultPart {
+    /// The parts that have a function of their own.
+    const BOUNDS: [ResultPart; 3] = [ResultPart::Low, ResultPart::High, ResultPart::Error];
+
+    fn sql_name(self) -> &'static str {
+        match self {
+            ResultPart::Value => "",
+            ResultPart::Low => "psi_low",
+            ResultPart::High => "psi_high",
+            ResultPart::Error => "psi_error",
+        }
+    }
+
+    /// The part that a private aggregate of a plan shows.
+    pub fn of(function: &AggregateUDF) -> Option<Self> {
+        let implementation: &dyn Any = function.inner().as_ref();
+        implementation.downcast_ref::<PrivateAggregate>().map(|aggregate| aggregate.part)
+    }
+}
+
 impl fmt::Display for PrivateAggregateKind {
     /// The name as documentation and errors write it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,7 +86,36 @@ impl fmt::Display for PrivateAggregateKind {
 
 /// The functions to register.
 pub fn private_aggregates() -> Vec<Arc<AggregateUDF>> {
-    PrivateAggregateKind::ALL.into_iter().map(function).collect()
+    let aggregates = PrivateAggregateKind::ALL.into_iter().map(function);
+    let bounds = ResultPart::BOUNDS.into_iter().map(|part| {
+        let signature = Signature::any(1, Volatility::Volatile);
+        Arc::new(AggregateUDF::new_from_impl(IntervalOf { part, signature }))
+    });
+    aggregates.chain(bounds).collect()
+}
+
+/// `psi_low(aggregate)` for the DataFrame API: the lower end of a private aggregate's 95 % interval.
+///
+/// # Errors
+/// If the argument is no private aggregate.
+pub fn psi_low(aggregate: Expr) -> Result<Expr> {
+    part_of(ResultPart::Low, aggregate)
+}
+
+/// `psi_high(aggregate)` for the DataFrame API: the upper end of it.
+///
+/// # Errors
+/// If the argument is no private aggregate.
+pub fn psi_high(aggregate: Expr) -> Result<Expr> {
+    part_of(ResultPart::High, aggregate)
+}
+
+/// `psi_error(aggregate)` for the DataFrame API: half of its width.
+///
+/// # Errors
+/// If the argument is no private aggregate.
+pub fn psi_error(aggregate: Expr) -> Result<Expr> {
+    part_of(ResultPart::Error, aggregate)
 }
 
 /// `PRIVATE_INTERSECT_COUNT(column)` for the DataFrame API; `lit(1)` counts persons, as `*` does in SQL.
@@ -72,22 +134,101 @@ pub fn private_intersect_avg(argument: Expr) -> Expr {
 }
 
 fn function(kind: PrivateAggregateKind) -> Arc<AggregateUDF> {
+    part_function(kind, ResultPart::Value)
+}
+
+fn part_function(kind: PrivateAggregateKind, part: ResultPart) -> Arc<AggregateUDF> {
     Arc::new(AggregateUDF::new_from_impl(PrivateAggregate {
         kind,
+        part,
+        name: match part {
+            ResultPart::Value => kind.sql_name().to_owned(),
+            part => format!("{}_{}", part.sql_name(), kind.sql_name()),
+        },
         // Any type and no coercion: the rule has to see the argument as the analyst wrote it.
         signature: Signature::any(1, Volatility::Volatile),
     }))
 }
 
+/// The aggregate whose interval `psi_low(aggregate)` and the like ask for: the same release, shown otherwise. Its
+/// argument must stand there itself, since a value alone does not know its noise.
+fn part_of(part: ResultPart, aggregate: Expr) -> Result<Expr> {
+    let name = format!("{}({})", part.sql_name(), aggregate.schema_name());
+    let call = match aggregate.unalias_nested().data {
+        Expr::AggregateFunction(call) => call,
+        other => return Err(no_aggregate(part, &other)),
+    };
+    match (PrivateAggregateKind::of(&call.func), ResultPart::of(&call.func)) {
+        (Some(kind), Some(ResultPart::Value)) => {
+            let func = part_function(kind, part);
+            Ok(Expr::AggregateFunction(AggregateFunction { func, params: call.params }).alias(name))
+        }
+        _ => Err(no_aggregate(part, &Expr::AggregateFunction(call))),
+    }
+}
+
+fn no_aggregate(part: ResultPart, found: &Expr) -> DataFusionError {
+    let name = part.sql_name();
+    DataFusionError::Plan(format!(
+        "{name}({found}) needs a private aggregate as it stands in the query, as in {name}(PRIVATE_INTERSECT_SUM(p.amount))"
+    ))
+}
+
+/// `psi_low`, `psi_high`, `psi_error` as SQL's planner finds them, before [`PrivateAggregatePlanner`] puts the aggregate
+/// itself in their place.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct IntervalOf {
+    part: ResultPart,
+    signature: Signature,
+}
+
+impl IntervalOf {
+    fn plan(&self, raw: RawAggregateExpr) -> Result<Expr> {
+        let name = self.part.sql_name();
+        if raw.distinct || raw.filter.is_some() || !raw.order_by.is_empty() || raw.null_treatment.is_some() {
+            return Err(DataFusionError::Plan(format!("{name} takes a private aggregate and nothing else")));
+        }
+        match <[Expr; 1]>::try_from(raw.args) {
+            Ok([aggregate]) => part_of(self.part, aggregate),
+            Err(several) => {
+                Err(DataFusionError::Plan(format!("{name} takes one private aggregate, not {} arguments", several.len())))
+            }
+        }
+    }
+}
+
+impl AggregateUDFImpl for IntervalOf {
+    fn name(&self) -> &str {
+        self.part.sql_name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType> {
+        Err(DataFusionError::Plan(format!(
+            "{} shows the interval of a private aggregate, and is planned by datafusion-psi alone",
+            self.part.sql_name()
+        )))
+    }
+
+    fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Err(DataFusionError::Plan(format!("{} is never computed here", self.part.sql_name())))
+    }
+}
+
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct PrivateAggregate {
     kind: PrivateAggregateKind,
+    part: ResultPart,
+    name: String,
     signature: Signature,
 }
 
 impl AggregateUDFImpl for PrivateAggregate {
     fn name(&self) -> &str {
-        self.kind.sql_name()
+        &self.name
     }
 
     fn signature(&self) -> &Signature {
@@ -150,6 +291,10 @@ pub struct PrivateAggregatePlanner;
 
 impl ExprPlanner for PrivateAggregatePlanner {
     fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
+        let implementation: &dyn Any = raw.func.inner().as_ref();
+        if let Some(interval) = implementation.downcast_ref::<IntervalOf>() {
+            return interval.plan(raw).map(PlannerResult::Planned);
+        }
         let Some(kind) = PrivateAggregateKind::of(&raw.func) else { return Ok(PlannerResult::Original(raw)) };
         #[expect(deprecated, reason = "the SQL planner still passes `*` as this variant")]
         let star = match raw.args.as_slice() {

@@ -62,13 +62,13 @@ pub use error::private_query_error;
 pub use exec::PrivateQueryExec;
 pub use explain::{Outcome, PhaseLine, RunReport};
 pub use functions::{
-    PrivateAggregateKind, PrivateAggregatePlanner, private_aggregates, private_intersect_avg, private_intersect_count,
-    private_intersect_sum,
+    PrivateAggregateKind, PrivateAggregatePlanner, ResultPart, private_aggregates, private_intersect_avg,
+    private_intersect_count, private_intersect_sum, psi_error, psi_high, psi_low,
 };
 pub use identifiers::identifier_functions;
 pub use planner::{PsiPlanner, PsiQueryPlanner, install_psi_planner, with_psi_planner};
 pub use predicate::{FILTER_BYTES_MAX, parse_filter};
-pub use query::{AnswerCell, MatchTerm, PrivateOutput, PrivateQuery};
+pub use query::{AnswerCell, MatchTerm, PrivateOutput, PrivateQuery, ResultColumn};
 pub use register::register;
 pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalN
 use tokio::sync::OnceCell;
 
 use super::catalog::SharedTable;
+use super::functions::ResultPart;
 use crate::psi::Question;
 
 /// Where the equal private queries of one statement leave their answer: the first that executes
@@ -27,7 +28,7 @@ pub struct MatchTerm {
     pub parts: Vec<usize>,
 }
 
-/// Where a column of the result comes from; indices count [`Question::aggregates`].
+/// What is released for a column of the result; indices count [`Question::aggregates`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrivateOutput {
     /// The count at this index (`Persons`, `Rows` or `OwnRows`), as Int64.
@@ -41,6 +42,22 @@ pub enum PrivateOutput {
         /// The index of the count.
         rows: usize,
     },
+}
+
+/// One column of the result: a release, and which number of it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ResultColumn {
+    /// The release.
+    pub of: PrivateOutput,
+    /// The value, or an end of its interval.
+    pub part: ResultPart,
+}
+
+impl From<PrivateOutput> for ResultColumn {
+    /// The value itself.
+    fn from(of: PrivateOutput) -> Self {
+        ResultColumn { of, part: ResultPart::Value }
+    }
 }
 
 /// An aggregate over the common persons of a local relation and a peer's table. It takes the place of
@@ -60,7 +77,7 @@ pub struct PrivateQuery {
     /// What travels.
     pub question: Question,
     /// One per field of `schema`.
-    pub outputs: Vec<PrivateOutput>,
+    pub outputs: Vec<ResultColumn>,
     /// The schema of the `Aggregate` that this node replaces.
     pub schema: DFSchemaRef,
     /// The answer, shared with the equal queries of the same statement; no part of equality.

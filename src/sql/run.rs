@@ -19,7 +19,7 @@ use futures::StreamExt;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::answer::answer_row;
+use super::answer::{answer_errors, answer_row};
 use super::asker::Asker;
 use super::config::PsiConfig;
 use super::error::{local_error, to_datafusion};
@@ -161,6 +161,9 @@ pub(super) async fn run(
     let held = std::mem::take(&mut local.memory);
     let answered = ask(&query, &settled, &asker, local, &config, began, &watcher).await.map_err(to_datafusion)?;
     drop(held);
+    let errors = answer_errors(&query.outputs, &settled.words, &answered);
+    let names = schema.fields().iter().map(|field| field.name().clone());
+    watcher.note(|report| report.errors = names.zip(errors).collect());
     answer_row(&schema, &query.outputs, &query.question, &settled.words, &answered).map_err(to_datafusion)
 }
 

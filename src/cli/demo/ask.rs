@@ -5,9 +5,15 @@ use std::time::Instant;
 
 use anyhow::Context;
 use datafusion::arrow::array::RecordBatch;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
 use datafusion::prelude::SessionContext;
 
+use super::examples::Measure;
 use crate::cli::sql::statements;
 use crate::psi;
 use crate::sql::{PrivateQueryExec, RunReport};
@@ -19,6 +25,17 @@ pub(super) struct Asked {
     pub(super) seconds: f64,
     /// The sessions that it took.
     pub(super) runs: Vec<Run>,
+    /// The ± at 95 % of each cell, by row and column, where it is a private aggregate as it was released: arithmetic over
+    /// several has no bound that could be read off the plan.
+    pub(super) errors: Vec<Vec<Option<f64>>>,
+}
+
+impl Asked {
+    /// The ± at 95 % of a measure, where it is known.
+    pub(super) fn error(&self, measure: &Measure) -> Option<f64> {
+        let (row, column) = measure.cell;
+        *self.errors.get(row)?.get(column)?
+    }
 }
 
 /// One session with a peer.
@@ -49,7 +66,36 @@ pub(super) async fn ask(ctx: &SessionContext, sql: &str) -> anyhow::Result<Asked
     }
     let mut runs = Vec::new();
     add_runs(&plan, &mut runs);
-    Ok(Asked { batches, seconds: began.elapsed().as_secs_f64(), runs })
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let columns = plan.schema().fields().len();
+    let errors = (0..rows).map(|row| (0..columns).map(|column| released(&plan, (row, rows), column)).collect()).collect();
+    Ok(Asked { batches, seconds: began.elapsed().as_secs_f64(), runs, errors })
+}
+
+/// The ± of a cell that a plan only passes on from a private query; rows are counted from 0, with how many there are.
+fn released(plan: &Arc<dyn ExecutionPlan>, (row, rows): (usize, usize), column: usize) -> Option<f64> {
+    let node: &dyn std::any::Any = plan.as_ref();
+    if let Some(exec) = node.downcast_ref::<PrivateQueryExec>() {
+        return exec.report()?.errors.get(column)?.1;
+    }
+    if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
+        let expr: &dyn std::any::Any = projection.expr().get(column)?.expr.as_ref();
+        return released(projection.input(), (row, rows), expr.downcast_ref::<Column>()?.index());
+    }
+    if node.is::<UnionExec>() {
+        // One private query gives one row, and an optimised union keeps its inputs' order.
+        return released(plan.children().get(row)?, (0, 1), column);
+    }
+    if rows > 1 && (node.is::<SortExec>() || node.is::<SortPreservingMergeExec>()) {
+        // Which row came from where is not known any more.
+        return None;
+    }
+    match plan.children().as_slice() {
+        [only] if only.schema().fields().len() == plan.schema().fields().len() => {
+            released(only, (row, rows), column)
+        }
+        _ => None,
+    }
 }
 
 /// The sessions below a plan's node. Equal queries of one statement share a session, which only one of them reports.

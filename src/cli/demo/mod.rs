@@ -35,6 +35,8 @@ use crate::policy::Party;
 const SEED: u64 = 2026;
 /// Epsilon of the noise on the numbers of matches, over 20 queries of a story.
 const EPSILON: f64 = 2.0;
+/// What the policies say of the noise on the answers, over the same 20 queries: one epsilon for each.
+const OUTPUTS: &str = "{ epsilon = 20.0 }";
 /// The least matches of an answered question, where the tables are large enough for one.
 const MINIMUM_MATCHED: u64 = 50;
 const MINIMUM_FROM_ROWS: u64 = 10_000;
@@ -75,8 +77,7 @@ async fn all(arguments: &DemoArguments) -> anyhow::Result<()> {
     let binary = std::env::current_exe().context("this program's own file cannot be found, which the servers need")?;
     let mut ports = servers::free_ports::<{ 2 * STORIES.len() }>()?.into_iter();
     print(&report::opening(folder, *rows))?;
-    let mut questions = 0;
-    let mut equal = 0;
+    let mut told = Told::default();
     for story in STORIES {
         let (Some(one), Some(two)) = (ports.next(), ports.next()) else { bail!("too few ports were reserved") };
         let setting = Setting {
@@ -84,21 +85,60 @@ async fn all(arguments: &DemoArguments) -> anyhow::Result<()> {
             seed: SEED,
             ports: [one, two],
             epsilon: EPSILON,
+            outputs: OUTPUTS,
             minimum_matched: if *rows >= MINIMUM_FROM_ROWS { MINIMUM_MATCHED } else { 0 },
         };
-        let told = tell(story, folder, &setting, &binary).await?;
-        questions += told.questions;
-        equal += told.equal;
+        told.add(&tell(story, folder, &setting, &binary).await?);
     }
-    print(&report::closing(folder, questions, equal, began.elapsed().as_secs_f64()))?;
-    ensure!(equal == questions, "{} of {questions} answers differ from the truth", questions - equal);
+    print(&report::closing(folder, &told, began.elapsed().as_secs_f64()))?;
+    ensure!(told.wrong == 0, "{} of {} answers are not what their noise explains", told.wrong, told.questions);
     Ok(())
 }
 
-/// How a story went.
-struct Told {
-    questions: usize,
-    equal: usize,
+/// How questions went.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Told {
+    /// Questions that were answered.
+    pub(super) questions: usize,
+    /// Those whose answer the noise does not explain, nor is the truth.
+    pub(super) wrong: usize,
+    /// Released numbers with a known ± …
+    pub(super) numbers: usize,
+    /// … and those that have the truth within it.
+    pub(super) within: usize,
+}
+
+/// A number that is so many times its ± away from the truth is wrong: with discrete Laplace noise that happens once
+/// in some 10^9 numbers, with Gaussian noise never.
+const ERRORS_MAX: f64 = 7.0;
+
+impl Told {
+    fn add(&mut self, other: &Told) {
+        self.questions += other.questions;
+        self.wrong += other.wrong;
+        self.numbers += other.numbers;
+        self.within += other.within;
+    }
+
+    /// Counts one question by its measures, each with its ± where that is known.
+    fn question(measures: &[(f64, bool, Option<f64>)]) -> Told {
+        let exact = !measures.iter().any(|(.., error)| error.is_some_and(|error| error > 0.0));
+        let mut told = Told { questions: 1, wrong: usize::from(measures.is_empty()), ..Told::default() };
+        for (difference, equal, error) in measures {
+            match error {
+                Some(error) if *error > 0.0 => {
+                    told.numbers += 1;
+                    told.within += usize::from(difference.abs() <= *error);
+                    // NULL on one side alone is not a number, and no bound explains it.
+                    told.wrong = told.wrong.max(usize::from(!(difference.abs() <= ERRORS_MAX * error)));
+                }
+                // Arithmetic over noisy numbers has no bound here; over exact ones it has to be right.
+                None if !exact => {}
+                _ => told.wrong = told.wrong.max(usize::from(!equal)),
+            }
+        }
+        told
+    }
 }
 
 /// One story: files, servers, questions.
@@ -118,7 +158,7 @@ async fn tell(story: &'static Story, folder: &Path, setting: &Setting, binary: &
     }
     print(&report::story(story, &tables, setting))?;
 
-    let mut told = Told { questions: 0, equal: 0 };
+    let mut told = Told::default();
     // One session for each asking party, as an analyst's would be: it keeps the account of what was asked.
     let mut sessions: BTreeMap<&str, SessionContext> = BTreeMap::new();
     for example in EXAMPLES {
@@ -130,8 +170,7 @@ async fn tell(story: &'static Story, folder: &Path, setting: &Setting, binary: &
             sessions.insert(question.asks, session(&parties[question.asks]).await?);
         }
         print(&report::question(example, &question, story.other(question.asks)))?;
-        told.questions += 1;
-        told.equal += usize::from(answer(example, story, folder, question.asks, &sessions[question.asks]).await?);
+        told.add(&answer(example, story, folder, question.asks, &sessions[question.asks]).await?);
     }
     if let Some((asks, statements)) = story.refused {
         let ctx = match sessions.remove(asks) {
@@ -149,20 +188,43 @@ async fn tell(story: &'static Story, folder: &Path, setting: &Setting, binary: &
     Ok(told)
 }
 
-/// Asks one question and prints what came of it; true if the answer is the truth.
+/// Asks one question and prints what came of it.
 async fn answer(
     example: &Example,
     story: &Story,
     folder: &Path,
     asks: &str,
     ctx: &SessionContext,
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<Told> {
     let question = example.question()?;
     let asked = ask::ask(ctx, question.sql).await;
     let asked = asked.map_err(|error| anyhow!("{} was not answered: {}", example.name, error_line(&error)))?;
     let truth = examples::truth(story, folder, example.truth).await?;
     let measures = examples::compare(&asked.batches, &truth)?;
-    let equal = measures.iter().all(examples::Measure::is_equal) && !measures.is_empty();
     print(&report::outcome(asks, &asked, &measures))?;
-    Ok(equal)
+    let counted: Vec<_> = measures
+        .iter()
+        .map(|measure| (measure.difference(), measure.is_equal(), asked.error(measure)))
+        .collect();
+    Ok(Told::question(&counted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Told;
+
+    #[test]
+    fn a_number_far_outside_its_noise_or_an_exact_one_that_differs_is_wrong() {
+        let told = |measures: &[(f64, bool, Option<f64>)]| {
+            let told = Told::question(measures);
+            (told.wrong, told.numbers, told.within)
+        };
+        assert_eq!(told(&[(0.0, true, Some(0.0)), (0.0, true, None)]), (0, 0, 0), "all exact");
+        assert_eq!(told(&[(1.0, false, Some(0.0))]).0, 1);
+        assert_eq!(told(&[(1.0, false, None), (0.0, true, Some(0.0))]).0, 1, "arithmetic over exact numbers");
+        assert_eq!(told(&[(9.0, false, None), (-4.0, false, Some(5.0)), (6.0, false, Some(5.0))]), (0, 2, 1));
+        assert_eq!(told(&[(36.0, false, Some(5.0))]), (1, 1, 0));
+        assert_eq!(told(&[(f64::NAN, false, Some(5.0))]).0, 1);
+        assert_eq!(told(&[]).0, 1, "a question that measures nothing");
+    }
 }

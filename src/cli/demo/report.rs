@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use super::Told;
 use super::ask::{Asked, Run};
 use super::examples::{Example, Measure, Question};
 use super::stories::{Setting, Story, WrittenTable};
@@ -78,7 +79,7 @@ pub(super) fn question(example: &Example, question: &Question, peer: &str) -> St
 /// An example after it ran.
 pub(super) fn outcome(asks: &str, asked: &Asked, measures: &[Measure]) -> String {
     let mut text = String::from("\n");
-    table(&mut text, measures);
+    table(&mut text, measures, asked);
     text.push('\n');
     for (number, run) in asked.runs.iter().enumerate() {
         if asked.runs.len() > 1 {
@@ -126,13 +127,16 @@ pub(super) fn refusal(statement: &str, error: &str) -> String {
 }
 
 /// How it went, and how to go on.
-pub(super) fn closing(folder: &Path, questions: usize, equal: usize, seconds: f64) -> String {
+pub(super) fn closing(folder: &Path, told: &Told, seconds: f64) -> String {
     let mut text = format!("\n{}\n", "=".repeat(WIDTH));
+    let right = told.questions - told.wrong;
     paragraph(
         &mut text,
         "",
         &format!(
-            "{equal} of {questions} answers are the truth. All of it took {seconds:.0} s; the servers are stopped."
+            "{right} of {} answers are the truth and their noise; {} of the {} numbers with a known ± have the truth \
+             within it. All of it took {seconds:.0} s; the servers are stopped.",
+            told.questions, told.within, told.numbers
         ),
     );
     text.push('\n');
@@ -155,31 +159,34 @@ pub(super) fn closing(folder: &Path, questions: usize, equal: usize, seconds: f6
     text
 }
 
-/// Every measure: answer, truth, difference.
-fn table(text: &mut String, measures: &[Measure]) {
-    let rows: Vec<[String; 4]> = measures
+/// Every measure: answer, truth, difference, and the noise's ±, where it is known and not zero.
+fn table(text: &mut String, measures: &[Measure], asked: &Asked) {
+    let noisy = measures.iter().any(|measure| asked.error(measure).is_some_and(|error| error > 0.0));
+    let columns = if noisy { 5 } else { 4 };
+    let rows: Vec<[String; 5]> = measures
         .iter()
         .map(|measure| {
             let difference =
                 if measure.is_equal() { "0".to_owned() } else { grouped(&measure.difference().to_string()) };
-            [measure.name.clone(), grouped(&measure.answer_text), grouped(&measure.truth_text), difference]
+            let error = asked.error(measure).map_or_else(|| "-".to_owned(), |error| grouped(&error.to_string()));
+            [measure.name.clone(), grouped(&measure.answer_text), grouped(&measure.truth_text), difference, error]
         })
         .collect();
-    let heads = ["measure", "private answer", "truth in the clear", "difference"];
-    let widths: Vec<usize> = (0..4)
+    let heads = ["measure", "private answer", "truth in the clear", "difference", "± at 95 %"];
+    let widths: Vec<usize> = (0..columns)
         .map(|column| rows.iter().map(|row| width(&row[column])).chain([width(heads[column])]).max().unwrap_or(0))
         .collect();
-    let mut line = |cells: [&str; 4]| {
+    let mut line = |cells: [&str; 5]| {
         let pad = |cell: &str, column: usize| " ".repeat(widths[column] - width(cell));
         let _ = write!(text, "  {}{}", cells[0], pad(cells[0], 0));
-        for (column, cell) in cells.iter().enumerate().skip(1) {
+        for (column, cell) in cells.iter().enumerate().take(columns).skip(1) {
             let _ = write!(text, "   {}{cell}", pad(cell, column));
         }
         text.push('\n');
     };
     line(heads);
     for row in &rows {
-        line([&row[0], &row[1], &row[2], &row[3]]);
+        line([&row[0], &row[1], &row[2], &row[3], &row[4]]);
     }
 }
 
@@ -344,27 +351,32 @@ mod tests {
         Asked {
             batches: Vec::new(),
             seconds: 1.94,
+            errors: vec![vec![Some(0.0), Some(31.5)]],
             runs: vec![Run { peer: "advertiser".to_owned(), question, report }],
         }
     }
 
     fn measures() -> Vec<Measure> {
-        let measure = |name: &str, answer: f64, truth: f64, text: [&str; 2]| Measure {
+        let measure = |column: usize, name: &str, answer: f64, truth: f64, text: [&str; 2]| Measure {
             name: name.to_owned(),
+            cell: (0, column),
             answer: Some(answer),
             truth: Some(truth),
             answer_text: text[0].to_owned(),
             truth_text: text[1].to_owned(),
         };
-        vec![measure("buyers", 1480.0, 1480.0, ["1480", "1480"]), measure("revenue", 61.5, 60.25, ["61.50", "60.25"])]
+        vec![
+            measure(0, "buyers", 1480.0, 1480.0, ["1480", "1480"]),
+            measure(1, "revenue", 61.5, 60.25, ["61.50", "60.25"]),
+        ]
     }
 
     #[test]
     fn an_outcome_shows_the_answer_the_truth_and_what_each_side_learned() {
         insta::assert_snapshot!(outcome("publisher", &asked(), &measures()), @r"
-        measure   private answer   truth in the clear   difference
-        buyers             1,480                1,480            0
-        revenue            61.50                60.25         1.25
+        measure   private answer   truth in the clear   difference   ± at 95 %
+        buyers             1,480                1,480            0           0
+        revenue            61.50                60.25         1.25        31.5
 
         publisher learned     the answer; 4,021 entries in advertiser's table; matches by email 500 ± 31,
                               by phone -10 ± 31
@@ -378,7 +390,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_a_page() {
-        let mut all = opening(Path::new("demo"), 10_000) + &closing(Path::new("demo"), 12, 12, 31.0);
+        let mut all = opening(Path::new("demo"), 10_000) + &closing(Path::new("demo"), &Told { questions: 12, wrong: 0, numbers: 21, within: 20 }, 31.0);
         let setting = Setting { rows: 10_000, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, minimum_matched: 50 };
         for found in STORIES {
             all += &story(found, &[], &setting);

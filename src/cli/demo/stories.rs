@@ -42,6 +42,8 @@ pub struct Setting {
     pub ports: [u16; 2],
     /// Epsilon of the noise on the numbers of matches.
     pub epsilon: f64,
+    /// What the shares say of the noise on the answers, as TOML.
+    pub outputs: &'static str,
     /// The least number of matches of an answered query.
     pub minimum_matched: u64,
 }
@@ -134,6 +136,7 @@ impl Story {
                 .replace("PEER_PORT", &peer.to_string())
                 .replace("MINIMUM", &setting.minimum_matched.to_string())
                 .replace("SHARE_EPSILON", &format!("{:?}", setting.epsilon))
+                .replace("OUTPUTS", setting.outputs)
                 // Half of it is for the padded number of persons.
                 .replace("ASK_EPSILON", &format!("{:?}", 2.0 * setting.epsilon));
             std::fs::write(&path, policy).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -155,7 +158,7 @@ mod tests {
     #[test]
     fn every_policy_is_one_that_serve_accepts_and_names_the_tables_that_are_written() {
         let root = tempfile::tempdir().unwrap();
-        let setting = Setting { rows: 500, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, minimum_matched: 50 };
+        let setting = Setting { rows: 500, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, outputs: "{ epsilon = 20.0 }", minimum_matched: 50 };
         for story in STORIES {
             let written = story.write(root.path(), &setting).unwrap();
             for (index, outline) in story.parties.iter().enumerate() {

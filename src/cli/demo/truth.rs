@@ -30,6 +30,8 @@ pub struct Measure {
     pub answer_text: String,
     /// The truth as text.
     pub truth_text: String,
+    /// Row and column of the result, from 0.
+    pub cell: (usize, usize),
 }
 
 impl Measure {
@@ -104,6 +106,7 @@ pub fn compare(answer: &[RecordBatch], truth: &[RecordBatch]) -> anyhow::Result<
                 truth: number(theirs, row)?,
                 answer_text,
                 truth_text,
+                cell: (row, column),
             });
         }
     }

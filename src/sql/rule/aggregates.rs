@@ -5,9 +5,9 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, Cast};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
-use super::super::functions::PrivateAggregateKind;
+use super::super::functions::{PrivateAggregateKind, ResultPart};
 use super::super::predicate::{decimal, integer_digits, is_wider_integer};
-use super::super::query::PrivateOutput;
+use super::super::query::{PrivateOutput, ResultColumn};
 use super::flatten::{JoinTree, Remote, Side, position_of};
 use super::refused;
 use crate::psi::{AGGREGATES_MAX, Aggregate, AggregateTerms};
@@ -18,7 +18,7 @@ pub(super) struct Asked {
     /// The distinct words, in the order of their first use.
     pub(super) aggregates: Vec<Aggregate>,
     /// One per aggregate expression.
-    pub(super) outputs: Vec<PrivateOutput>,
+    pub(super) outputs: Vec<ResultColumn>,
     /// This side's own values, by value index.
     pub(super) own_values: Vec<Expr>,
 }
@@ -91,7 +91,8 @@ impl Asked {
                 "one query asks for at most {AGGREGATES_MAX} sums and counts (an average is one of each)"
             ));
         }
-        self.outputs.push(output);
+        let part = ResultPart::of(&call.func).unwrap_or(ResultPart::Value);
+        self.outputs.push(ResultColumn { of: output, part });
         Ok(())
     }
 

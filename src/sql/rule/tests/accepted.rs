@@ -16,7 +16,7 @@ async fn the_sample_of_the_documentation_becomes_one_node() {
     assert_eq!(query.question.filter.as_deref(), Some("(bought_at >= CAST('2026-03-01' AS DATE))"));
     assert_eq!(asked(&query), ["persons", "sum(amount)", "rows(amount)"]);
     let avg = PrivateOutput::Avg { sum: 1, rows: 2 };
-    assert_eq!(query.outputs, [PrivateOutput::Count(0), PrivateOutput::Sum(1), avg]);
+    assert_eq!(query.outputs, [PrivateOutput::Count(0), PrivateOutput::Sum(1), avg].map(Into::into));
     assert_eq!(terms(&query), "email=i.email | phone=i.phone");
     let types: Vec<_> = query.schema.fields().iter().map(|field| field.data_type().clone()).collect();
     assert_eq!(types, [DataType::Int64, DataType::Decimal128(38, 2), DataType::Float64]);
@@ -173,7 +173,37 @@ async fn equal_aggregates_are_asked_once_and_averages_share_their_sum() {
     .await;
     assert_eq!(asked(&query), ["sum(days)", "rows(days)", "persons", "rows(basket)", "sum(score)", "sum(amount)"]);
     use PrivateOutput::{Avg, Count, Sum};
-    assert_eq!(query.outputs, [Avg { sum: 0, rows: 1 }, Sum(0), Count(1), Count(2), Count(3), Sum(4), Sum(5)]);
+    let outputs = [Avg { sum: 0, rows: 1 }, Sum(0), Count(1), Count(2), Count(3), Sum(4), Sum(5)];
+    assert_eq!(query.outputs, outputs.map(Into::into));
+}
+
+#[tokio::test]
+async fn an_interval_is_another_view_of_the_same_release() {
+    use super::super::super::functions::ResultPart;
+    let query = accepted(
+        &world(),
+        "SELECT PRIVATE_INTERSECT_SUM(p.amount), psi_low(PRIVATE_INTERSECT_SUM(p.amount)) AS revenue_low, \
+                PSI_HIGH(PRIVATE_INTERSECT_SUM(p.amount)), psi_error(PRIVATE_INTERSECT_COUNT(*)), \
+                psi_low(PRIVATE_INTERSECT_AVG(p.amount)) \
+         FROM impressions i JOIN advertiser.purchases p ON i.email = p.email",
+    )
+    .await;
+    assert_eq!(asked(&query), ["sum(amount)", "persons", "rows(amount)"]);
+    let shown: Vec<_> = query.outputs.iter().map(|output| (output.of, output.part)).collect();
+    let avg = PrivateOutput::Avg { sum: 0, rows: 2 };
+    assert_eq!(
+        shown,
+        [
+            (PrivateOutput::Sum(0), ResultPart::Value),
+            (PrivateOutput::Sum(0), ResultPart::Low),
+            (PrivateOutput::Sum(0), ResultPart::High),
+            (PrivateOutput::Count(1), ResultPart::Error),
+            (avg, ResultPart::Low),
+        ]
+    );
+    let types: Vec<_> = query.schema.fields().iter().map(|field| field.data_type().clone()).collect();
+    let decimal = DataType::Decimal128(38, 2);
+    assert_eq!(types, [decimal.clone(), decimal.clone(), decimal, DataType::Int64, DataType::Float64]);
 }
 
 #[tokio::test]
