@@ -9,13 +9,14 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use datafusion::prelude::{ParquetReadOptions, SessionContext};
-//! use datafusion_psi::{Asker, Budgets, Party, register_all};
+//! use datafusion_psi::{Asker, Budgets, Party, SystemClock, register_all};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // Who this party is, which peers it knows, what it gives away when it asks.
+//! // Who this party is, which peers it knows, what it gives away when it asks, and what that has cost so far.
 //! let party = Arc::new(Party::load("publisher/party.toml")?);
-//! let asker = Arc::new(Asker::new(Arc::clone(&party), Budgets::new(&party))?);
+//! let budgets = Budgets::load(&party, Arc::new(SystemClock))?;
+//! let asker = Arc::new(Asker::new(Arc::clone(&party), budgets)?);
 //!
 //! // A session like any other, with one line more.
 //! let mut ctx = SessionContext::new();
@@ -52,13 +53,13 @@ use std::sync::Arc;
 use datafusion::common::Result;
 use datafusion::prelude::SessionContext;
 
-pub use policy::{Budgets, Party};
-pub use sql::{Asker, PolicySource};
+pub use policy::{Budgets, Party, SystemClock};
+pub use sql::{Asker, Keys, PolicySource};
 pub use transport::PeerServer;
 use transport::{Deadlines, ServerLimits};
 
-/// Adds everything that private queries need to a session: one schema per peer, the functions
-/// `PRIVATE_INTERSECT_COUNT`, `_SUM`, `_AVG` and `psi_exact`, `psi_email`, `psi_phone`, `psi_sha256`, the settings
+/// Adds everything that private queries need to a session: one schema per peer, the schema `psi` of budget and audit, the functions
+/// `PRIVATE_INTERSECT_COUNT`, `_SUM`, `_AVG`, `psi_low`, `psi_high`, `psi_error` and `psi_exact`, `psi_email`, `psi_phone`, `psi_sha256`, the settings
 /// `psi.…`, the analyzer rule and the planner. The session is otherwise unchanged, and a query planner that it has
 /// stays in use for everything else.
 ///
@@ -68,6 +69,7 @@ use transport::{Deadlines, ServerLimits};
 /// If a peer has the name of a schema that exists already, or the default catalog takes no schemas.
 pub fn register_all(ctx: &mut SessionContext, asker: Arc<Asker>) -> Result<()> {
     sql::register(ctx, asker.catalogs())?;
+    sql::register_books(ctx, &asker)?;
     sql::install_psi_planner(ctx, asker);
     Ok(())
 }
@@ -87,13 +89,27 @@ pub async fn register_tables(ctx: &SessionContext, party: &Party) -> Result<()> 
 /// The party's server of the peer protocol: answers what the policy allows, and books it in `budgets`.
 ///
 /// # Errors
-/// If the engine that reads the tables cannot be set up.
+/// If the engine that reads the tables cannot be set up, or a certificate cannot be read.
 pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<PeerServer<PolicySource>, psi::Error> {
     let source = Arc::new(PolicySource::new(Arc::clone(party), budgets)?);
     let limits = &party.limits;
     let defaults = Deadlines::default();
     let deadlines =
         Deadlines { connect: limits.connect_max, idle: limits.stall_max, session: limits.session_max, ..defaults };
-    let sessions_max = usize::try_from(limits.sessions_max).unwrap_or(usize::MAX);
-    Ok(PeerServer::new(&party.name, source, ServerLimits { sessions_max, deadlines, ..ServerLimits::default() }))
+    let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let limits = ServerLimits {
+        connections_max: whole(limits.connections_max),
+        sessions_max: whole(limits.sessions_max),
+        sessions_per_peer_max: whole(limits.sessions_per_peer_max),
+        handshake: limits.handshake_max,
+        deadlines,
+        ..ServerLimits::default()
+    };
+    let server = PeerServer::new(&party.name, source, limits);
+    let plaintext = party.server.as_ref().is_some_and(|server| server.tls.is_none());
+    let keys = Keys::of(party)?;
+    Ok(match keys.own.filter(|_| !plaintext) {
+        Some(own) => server.with_tls(own, keys.pins),
+        None => server,
+    })
 }

@@ -7,13 +7,18 @@
 //! Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 refused or failed with one clear line
 //! (what, whose fault, what to do), 2 usage.
 
+mod approve;
+mod check;
 mod demo;
 mod dummies;
+mod init;
+mod ledger;
 mod print;
 mod progress;
 mod repl;
 mod serve;
 mod sql;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -36,10 +41,20 @@ struct Arguments {
 enum Command {
     /// Two parties on this machine answer the questions of sql-examples/ about each other, beside the truth.
     Demo(demo::DemoArguments),
+    /// A new party's folder: keys, a commented party.toml, an empty ledger.
+    Init(init::InitArguments),
+    /// What is wrong with a party's files, and what its policy means, in sentences.
+    Check(check::CheckArguments),
     /// Answer peers from this party's tables, as its party.toml allows.
     Serve(serve::ServeArguments),
     /// Run SQL as this party: a statement, a file, or a prompt.
     Sql(sql::SqlArguments),
+    /// Questions that wait for the operator's word: list them, approve one.
+    Approve(approve::ApproveArguments),
+    /// The ledger: make one for a new party, check it, accept a peer's new one.
+    Ledger(ledger::LedgerArguments),
+    /// Check the receipts that both parties have signed.
+    Verify(verify::VerifyArguments),
     /// How many dummies a budget for sizes asks for: for choosing a policy.
     Dummies(dummies::DummiesArguments),
 }
@@ -66,9 +81,14 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
-    if let Command::Dummies(arguments) = command {
-        return dummies::run(&arguments);
-    }
+    let command = match command {
+        Command::Dummies(arguments) => return dummies::run(&arguments),
+        Command::Init(arguments) => return init::run(&arguments),
+        Command::Approve(arguments) => return approve::run(&arguments),
+        Command::Ledger(arguments) => return ledger::run(&arguments),
+        Command::Verify(arguments) => return verify::run(&arguments),
+        command => command,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -78,7 +98,9 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
-            Command::Dummies(_) => Ok(()),
+            Command::Check(arguments) => check::run(arguments).await,
+            // Those above need no runtime.
+            _ => Ok(()),
         }
     });
     // A prompt that waits for a line would otherwise hold the process.

@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::net::TcpListener;
 
-use crate::policy::{Budgets, Party};
+use crate::policy::{Budgets, Party, SystemClock};
 use crate::sql::PolicySource;
 
 /// Arguments of `serve`.
@@ -27,14 +27,16 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
             arguments.config.display()
         )
     })?;
-    let budgets = Budgets::new(&party);
+    party.check_files()?;
+    let budgets = Budgets::load(&party, Arc::new(SystemClock))?;
     // What cannot be read or does not fit is said before the first peer asks.
     PolicySource::new(Arc::clone(&party), budgets.clone())?.check().await?;
     let listener = TcpListener::bind(server.listen).await.with_context(|| {
         format!("'{}' cannot listen at {}; is another server running there?", party.name, server.listen)
     })?;
     let address = listener.local_addr()?;
-    tracing::info!("'{}' answers at grpc://{address} (loopback only: this version has no TLS)", party.name);
+    let security = if server.tls.is_some() { "grpc+tls" } else { "grpc" };
+    tracing::info!("'{}' answers at {security}://{address}", party.name);
     crate::peer_server(&party, budgets)?.serve(listener, stop_signal()).await?;
     tracing::info!("'{}' has stopped", party.name);
     Ok(())

@@ -11,7 +11,7 @@ use datafusion::sql::parser::{DFParser, Statement};
 
 use super::print::{Format, print_result};
 use super::{progress, repl};
-use crate::policy::{Budgets, Party};
+use crate::policy::{Budgets, Party, SystemClock};
 use crate::sql::Asker;
 
 /// Arguments of `sql`.
@@ -52,7 +52,8 @@ pub(super) async fn run(arguments: SqlArguments) -> anyhow::Result<()> {
 /// A session of this party: its tables, its peers.
 pub(super) async fn session(party: &Arc<Party>) -> anyhow::Result<SessionContext> {
     let mut ctx = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
-    let asker = Asker::new(Arc::clone(party), Budgets::new(party))?.with_observer(progress::observer());
+    let budgets = Budgets::load(party, Arc::new(SystemClock))?;
+    let asker = Asker::new(Arc::clone(party), budgets)?.with_observer(progress::observer());
     crate::register_all(&mut ctx, Arc::new(asker))?;
     crate::register_tables(&ctx, party).await?;
     Ok(ctx)

@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::catalog::{PeerCatalog, SharedTable};
+use super::keys::Keys;
 use crate::policy::{Budgets, Party};
-use crate::psi::{Error, Requester, Session};
+use crate::psi::{Error, Requester, Session, ShareTerms, Witness};
 use crate::transport::{self, Deadlines, Observer};
 
 /// The way to one peer.
@@ -53,11 +54,17 @@ impl PeerLink for transport::Peer {
     }
 }
 
+/// Shares by peer, as they were listed last.
+type Listed = Arc<Mutex<BTreeMap<String, Vec<ShareTerms>>>>;
+
 /// A party that asks.
 pub struct Asker {
     party: Arc<Party>,
     budgets: Budgets,
+    keys: Keys,
     peers: BTreeMap<String, Arc<dyn PeerLink>>,
+    /// What each peer listed last.
+    listed: Listed,
     /// Entries that a peer's table had when it was last asked, by peer and table: for estimates.
     lengths: Mutex<HashMap<(String, String), u64>>,
     observer: Arc<dyn Observer>,
@@ -77,21 +84,24 @@ impl Asker {
     /// `budgets` are the books that its server uses too. Nothing connects yet.
     ///
     /// # Errors
-    /// [`Error::Caller`] for an address that cannot be one.
+    /// [`Error::Caller`] for an address that cannot be one, or a certificate that cannot be read.
     pub fn new(party: Arc<Party>, budgets: Budgets) -> Result<Self, Error> {
         let deadlines = deadlines(&party);
+        let keys = Keys::of(&party)?;
         let mut links: Vec<Arc<dyn PeerLink>> = Vec::with_capacity(party.peers.len());
         for peer in &party.peers {
-            links.push(Arc::new(transport::Peer::new(&peer.name, &party.name, &peer.address, deadlines)?));
+            links.push(Arc::new(keys.link(&party, peer, deadlines)?));
         }
-        Ok(Asker::with_links(party, budgets, links))
+        Ok(Asker::with_links(party, budgets, keys, links))
     }
 
     /// The party of that policy, with these ways to its peers.
-    pub fn with_links(party: Arc<Party>, budgets: Budgets, links: Vec<Arc<dyn PeerLink>>) -> Self {
+    pub fn with_links(party: Arc<Party>, budgets: Budgets, keys: Keys, links: Vec<Arc<dyn PeerLink>>) -> Self {
         Asker {
             party,
             budgets,
+            keys,
+            listed: Listed::default(),
             peers: links.into_iter().map(|link| (link.name().to_owned(), link)).collect(),
             lengths: Mutex::default(),
             observer: Arc::new(()),
@@ -119,9 +129,37 @@ impl Asker {
         self.peers
             .values()
             .map(|link| {
-                Arc::new(LinkedPeer { link: Arc::clone(link), tables: Mutex::default() }) as Arc<dyn PeerCatalog>
+                let listed = Arc::clone(&self.listed);
+                Arc::new(LinkedPeer { link: Arc::clone(link), listed }) as Arc<dyn PeerCatalog>
             })
             .collect()
+    }
+
+    /// What every peer shares, by peer: the names of the tables, or why it cannot be said. For a check of the way there.
+    pub async fn ask_all_for_shares(&self) -> Vec<(String, Result<Vec<String>, Error>)> {
+        let mut answers = Vec::with_capacity(self.peers.len());
+        for (name, link) in &self.peers {
+            let shares = link.shares().await;
+            let tables = shares.map(|shares| shares.into_iter().map(|shared| shared.terms.table).collect());
+            answers.push((name.clone(), tables));
+        }
+        answers
+    }
+
+    /// Who signs the receipts of sessions with a peer.
+    pub(super) fn witness(&self, peer: &str) -> Option<Witness> {
+        self.keys.witness(&self.party, peer)
+    }
+
+    /// The certificates that a peer is known by, as SHA-256 in hexadecimal. Blocks on the disk.
+    pub(super) fn fingerprints(&self, peer: &str) -> Vec<String> {
+        self.keys.pins.fingerprints(peer)
+    }
+
+    /// What the peers share, as each listed it last in this session.
+    pub(super) fn listed_shares(&self) -> Vec<(String, ShareTerms)> {
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.iter().flat_map(|(peer, shares)| shares.iter().map(|terms| (peer.clone(), terms.clone()))).collect()
     }
 
     /// The way to a peer.
@@ -176,8 +214,7 @@ fn deadlines(party: &Party) -> Deadlines {
 #[derive(Debug)]
 struct LinkedPeer {
     link: Arc<dyn PeerLink>,
-    /// Names of the tables that it listed last.
-    tables: Mutex<Vec<String>>,
+    listed: Listed,
 }
 
 #[async_trait]
@@ -188,13 +225,14 @@ impl PeerCatalog for LinkedPeer {
 
     async fn share(&self, table: &str) -> Result<Option<Arc<SharedTable>>, Error> {
         let shares = self.link.shares().await?;
-        let names = shares.iter().map(|shared| shared.terms.table.clone()).collect();
-        *self.tables.lock().unwrap_or_else(PoisonError::into_inner) = names;
+        let terms = shares.iter().map(|shared| shared.terms.clone()).collect();
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name().to_owned(), terms);
         let found = shares.into_iter().find(|shared| shared.terms.table == table);
         Ok(found.map(|shared| Arc::new(SharedTable { schema: shared.schema, terms: shared.terms })))
     }
 
     fn known_tables(&self) -> Vec<String> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.get(self.name()).into_iter().flatten().map(|terms| terms.table.clone()).collect()
     }
 }

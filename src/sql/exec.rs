@@ -172,6 +172,7 @@ impl PrivateQueryExec {
                 let metrics = self.metrics.clone();
                 let watcher = Watcher {
                     report: Arc::clone(&self.report),
+                    sizes: Mutex::default(),
                     closed: Box::new(move |report| count(&metrics, report)),
                     also: Arc::clone(self.asker.observer()),
                 };

@@ -33,6 +33,7 @@
 
 mod answer;
 mod asker;
+mod books;
 mod catalog;
 mod config;
 mod error;
@@ -40,6 +41,7 @@ mod exec;
 mod explain;
 mod functions;
 mod identifiers;
+mod keys;
 mod offload;
 mod padding;
 #[cfg(test)]
@@ -69,7 +71,8 @@ pub use identifiers::identifier_functions;
 pub use planner::{PsiPlanner, PsiQueryPlanner, install_psi_planner, with_psi_planner};
 pub use predicate::{FILTER_BYTES_MAX, parse_filter};
 pub use query::{AnswerCell, MatchTerm, PrivateOutput, PrivateQuery, ResultColumn};
-pub use register::register;
+pub use keys::Keys;
+pub use register::{register, register_books};
 pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;
 pub use tables::{OpenedTable, TableVersion, open_table};

@@ -7,6 +7,8 @@ use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::FunctionRegistry;
 use datafusion::prelude::SessionContext;
 
+use super::asker::Asker;
+use super::books::{self, BooksSchema};
 use super::catalog::{PeerCatalog, PeerSchema};
 use super::config::PsiConfig;
 use super::functions::{PrivateAggregatePlanner, private_aggregates};
@@ -56,4 +58,20 @@ fn default_catalog(ctx: &SessionContext) -> Result<Arc<dyn CatalogProvider>> {
     ctx.catalog(&name).ok_or_else(|| {
         DataFusionError::Configuration(format!("the session has no catalog '{name}', which is its default one"))
     })
+}
+
+/// Adds the schema `psi`: this party's budget, audit, shares and peers as tables.
+///
+/// # Errors
+/// If the session has a schema of that name already.
+pub fn register_books(ctx: &SessionContext, asker: &Arc<Asker>) -> Result<()> {
+    let catalog = default_catalog(ctx)?;
+    if catalog.schema(books::SCHEMA).is_some() {
+        return Err(DataFusionError::Configuration(format!(
+            "the session has a schema '{}' already, where this party's budget and audit would be",
+            books::SCHEMA
+        )));
+    }
+    catalog.register_schema(books::SCHEMA, Arc::new(BooksSchema(Arc::clone(asker))))?;
+    Ok(())
 }

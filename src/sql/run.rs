@@ -28,11 +28,13 @@ use super::offload::off_runtime;
 use super::padding::fillers;
 use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, join_column, person_values};
 use super::query::PrivateQuery;
-use crate::policy::{Account, Party, check_question};
+use super::source::{canonical, failed, stored};
+use crate::policy::{Account, Asked, Ended, Party, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{
-    Aggregate, Entries, Error, Limits, OfferTerms, Phase, Progress, Question, Requester, SessionId, WordTerms,
+    Aggregate, Answered, ChainLink, Entries, Error, Limits, OfferTerms, Phase, Progress, Question, Requester, SessionId,
+    WordTerms,
 };
 use crate::transport::{Observer, PhaseReport};
 
@@ -108,6 +110,8 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
 /// Who watches one run: the query's own report, and whoever watches all of the asker's.
 pub(super) struct Watcher {
     pub(super) report: Arc<Mutex<Option<RunReport>>>,
+    /// The noisy sizes that the run has shown, also of one that failed later.
+    pub(super) sizes: Mutex<Vec<u64>>,
     pub(super) closed: Box<dyn Fn(&PhaseReport) + Send + Sync>,
     pub(super) also: Arc<dyn Observer>,
 }
@@ -119,7 +123,17 @@ impl Watcher {
     }
 }
 
+impl Watcher {
+    fn sizes(&self) -> Vec<u64> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Observer for Watcher {
+    fn sizes_seen(&self, sizes: &[u64]) {
+        sizes.clone_into(&mut self.sizes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn phase_opened(&self, phase: Phase, rows_total: u64) {
         self.also.phase_opened(phase, rows_total);
     }
@@ -314,14 +328,30 @@ async fn ask(
     }
     let account = asker.budgets().open(&settled.account, announced)?;
     let columns = settled.terms.len() as u32;
-    // The accountant takes a second or two for a new account, and composes for each charge.
-    let (dummies, reservation) = off_runtime(move || {
+    let session = SessionId::random(&mut rng);
+    let asked = Asked {
+        session,
+        question: canonical(&query.question),
+        terms: query.shared.terms.canonical(),
+        persons_own: announced,
+        persons_peer: None,
+    };
+    let (books, peer) = (asker.budgets().clone(), query.peer.clone());
+    // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
+    let (dummies, reservation, chain) = off_runtime(move || {
         let dummies = account.dummies()?;
-        Ok::<_, Error>((dummies, account.charge(dummies, columns)?))
+        let reservation = account.charge(dummies, columns, &asked)?;
+        Ok::<_, Error>((dummies, reservation, books.chain(&peer)?))
     })
     .await??;
+    let (books, peer, told) = (asker.budgets().clone(), query.peer.clone(), chain.first().copied());
+    let check_chain = Box::new(move |links: &[ChainLink]| {
+        books.keep_chain(&peer, links)?;
+        // The peer has answered, so it has kept what the offer told.
+        told.map_or(Ok(()), |told| books.confirm_chain(&peer, &told))
+    });
     let offer = OfferTerms {
-        session: SessionId::random(&mut rng),
+        session,
         requester: asker.party().name.clone(),
         responder: query.peer.clone(),
         question: query.question.clone(),
@@ -329,20 +359,27 @@ async fn ask(
         dummies,
         ot_width: asker.party().ot.width,
         words: settled.words.clone(),
+        sizes: ask.sizes_terms(),
+        chain,
+        published: query.shared.terms.clone(),
     };
     tracing::info!(
         peer = query.peer,
         table = query.question.table,
-        session = %offer.session,
+        %session,
         question = %described(&query.question),
         persons = announced,
         dummies,
         "asking"
     );
-    let session = Requester::new(offer, entries, reservation, limits, rng)?;
+    let witness = asker.witness(&query.peer);
+    let requester = Requester::new(offer, entries, reservation, witness, check_chain, limits, rng)?;
     let deadlines = asker.deadlines(config.stall_seconds, config.timeout_seconds);
-    let session = link.run(session, &deadlines, Arc::clone(watcher) as Arc<dyn Observer>).await?;
-    let answered = session.into_answer()?;
+    let started = Instant::now();
+    let run = link.run(requester, &deadlines, Arc::clone(watcher) as Arc<dyn Observer>).await;
+    let answered = run.and_then(Requester::into_answer);
+    note_end(asker, watcher, session, started, answered.as_ref()).await;
+    let answered = answered?;
     asker.keep_length(&query.peer, &query.question.table, answered.peer_persons);
     watcher.note(|report| {
         report.outcome = Some(Outcome {
@@ -352,6 +389,33 @@ async fn ask(
         });
     });
     Ok(answered.sums)
+}
+
+/// Writes a session's end into the audit. That it could not be written is said in the log: the charge stands, and the
+/// answer is not held back for it.
+async fn note_end(
+    asker: &Asker,
+    watcher: &Watcher,
+    session: SessionId,
+    started: Instant,
+    answered: Result<&Answered, &Error>,
+) {
+    let mut row = Ended {
+        sizes: watcher.sizes(),
+        dummies: answered.map_or(0, |answered| answered.dummies),
+        outcome: answered.map(|_| ()).map_err(failed),
+        seconds: started.elapsed().as_secs_f64(),
+        bytes: (0, 0),
+        receipt: answered.ok().and_then(|answered| answered.receipt.clone()).map(stored),
+    };
+    watcher.note(|report| {
+        row.bytes = report.phases.iter().fold((0, 0), |(up, down), line| (up + line.bytes.0, down + line.bytes.1));
+    });
+    let books = asker.budgets().clone();
+    let written = off_runtime(move || books.ended(session, &row)).await.and_then(|done| done);
+    if let Err(error) = written {
+        tracing::error!(%session, %error, "the session's end is not in the audit");
+    }
 }
 
 fn note_local(report: &mut RunReport, table: &PreparedTable, unnormalised: u64, seconds: f64) {

@@ -26,6 +26,7 @@ use datafusion::logical_expr::Expr;
 use tokio::sync::OnceCell;
 
 use super::error::owner_error;
+use super::keys::Keys;
 use super::offload::off_runtime;
 use super::padding::fillers;
 use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, person_values};
@@ -33,12 +34,13 @@ use super::predicate::parse_filter;
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::tables::{OpenedTable, TableVersion, open_table};
-use crate::dp::BudgetRefusal;
-use crate::policy::{Budgets, Party, Permit, Refusal, Share, budget_refused};
+use crate::policy::{Asked, Budgets, Ended, Party, Permit, Refusal, Share, StoredReceipt};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
-use crate::psi::{Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Responder};
-use crate::transport::{PeerIdentity, SharedTable, TableSource};
+use crate::psi::{
+    Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Question, Responder, SignedReceipt,
+};
+use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
 /// Prepared tables that are kept: a party's few most asked (table, identifiers). Each holds its table's
 /// identifiers and 4 bytes per row in memory.
@@ -48,6 +50,7 @@ const PREPARED_MAX: usize = 4;
 pub struct PolicySource {
     party: Arc<Party>,
     budgets: Budgets,
+    keys: Keys,
     engine: SessionContext,
     prepared: Mutex<Kept>,
     /// The columns that each table had when it was last read: a share stays published while its files
@@ -88,8 +91,9 @@ impl PolicySource {
     /// they are asked for.
     ///
     /// # Errors
-    /// [`Error::Environment`] if the engine cannot be set up.
+    /// [`Error::Environment`] if the engine cannot be set up; [`Error::Caller`] for a certificate that cannot be read.
     pub fn new(party: Arc<Party>, budgets: Budgets) -> Result<Self, Error> {
+        let keys = Keys::of(&party)?;
         // A list of files that is kept would hide new ones: a version is what the store says now.
         let runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0).build_arc().map_err(|error| {
             Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace()))
@@ -99,7 +103,12 @@ impl PolicySource {
         // other as they run would give the rows in another order each time.
         config.options_mut().execution.enable_file_stream_work_stealing = false;
         let engine = SessionContext::new_with_config_rt(config, runtime);
-        Ok(PolicySource { party, budgets, engine, prepared: Mutex::default(), published: Mutex::default() })
+        Ok(PolicySource { party, budgets, keys, engine, prepared: Mutex::default(), published: Mutex::default() })
+    }
+
+    /// The books that every answer is charged in.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Opens every shared table and checks it against its shares: for start-up.
@@ -120,6 +129,17 @@ impl PolicySource {
         let known = self.party.table(table);
         let locations = known.map(|table| table.location.as_slice()).unwrap_or_default();
         open_table(&self.engine.state(), table, locations).await
+    }
+
+    /// Whether the operator has approved this very question, where the share wants that.
+    async fn approved(&self, peer: &PeerIdentity, permit: &Permit, offer: &Offer) -> Result<(), Error> {
+        if !permit.share.approval {
+            return Ok(());
+        }
+        let (books, name) = (self.budgets.clone(), peer.name.clone());
+        let (question, terms) = (canonical(&offer.question), permit.share.terms().canonical());
+        let held = off_runtime(move || books.approval(&name, &question, &terms)).await.and_then(|held| held);
+        held.inspect_err(|reason| tracing::warn!(peer = peer.name, %reason, "held for approval"))
     }
 
     fn unreadable<'a>(&'a self, table: &'a str) -> impl Fn(DataFusionError) -> Error + 'a {
@@ -292,6 +312,10 @@ impl PolicySource {
 impl TableSource for PolicySource {
     type Answer = Responder;
 
+    fn knows(&self, peer: &PeerIdentity) -> bool {
+        self.party.peer(&peer.name).is_some()
+    }
+
     async fn shares(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
         self.party.known_peer(&peer.name).map_err(|refusal| Self::refused(peer, refusal))?;
         let (mut tables, mut broken) = (Vec::new(), None);
@@ -323,14 +347,15 @@ impl TableSource for PolicySource {
             .as_deref()
             .map(|text| parse_filter(text, &shared_schema(&permit.share, &schema), permit.filter_on()));
         let filter = filter.transpose().inspect_err(|refusal| tracing::warn!(peer = peer.name, table, "{refusal}"))?;
-        let account = self.budgets.open(&permit.account, offer.persons)?;
-        let balance = account.balance()?;
-        if balance.open + balance.spent >= balance.terms.queries {
-            // The charge below would say the same, but only after the table was read for nothing.
-            let (peer, population) = (peer.name.clone(), permit.account.population.clone());
-            let queries_max = balance.terms.queries;
-            return Err(budget_refused(BudgetRefusal::Exhausted { peer, population, queries_max }));
-        }
+        self.approved(peer, &permit, &offer).await?;
+        // Both would be said below as well, but only after the table was read for nothing.
+        let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());
+        let (name, offered) = (peer.name.clone(), offer.persons);
+        off_runtime(move || {
+            books.keep_chain(&name, &theirs)?;
+            books.open(&account, offered)?.check_left()
+        })
+        .await??;
 
         let persons = self.persons(&opened, &permit).await?;
         // Charged before the filter is evaluated: whatever happens after it, and how long it takes, is paid for.
@@ -339,10 +364,20 @@ impl TableSource for PolicySource {
         limits.check_own(length, 0)?;
         let account = self.budgets.open(&permit.account, length.max(offer.persons))?;
         let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
-        // The accountant takes a second or two for a new account, and composes for each charge.
-        let (dummies, reservation) = off_runtime(move || {
+        let asked = Asked {
+            session: offer.session,
+            question: canonical(question),
+            terms: permit.share.terms().canonical(),
+            persons_own: length,
+            persons_peer: Some(offer.persons),
+        };
+        let (books, name) = (self.budgets.clone(), peer.name.clone());
+        // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
+        let (dummies, reservation, chain) = off_runtime(move || {
             let dummies = account.dummies()?;
-            Ok::<_, Error>((dummies, account.charge(dummies.max(offered), columns)?))
+            limits.check_dummies(offered, dummies)?;
+            let reservation = account.charge(dummies.max(offered), columns, &asked)?;
+            Ok::<_, Error>((dummies, reservation, books.chain(&name)?))
         })
         .await??;
 
@@ -379,26 +414,67 @@ impl TableSource for PolicySource {
             dummies,
             "answering"
         );
+        let shared = permit.share.terms();
         let answer = AnswerTerms {
             dummies,
             words: permit.words.clone(),
             normalisers: offer.normalisers.clone(),
             minimum_matched: permit.minimum_matched(),
             filtered_rows: permit.filtered_rows(),
+            sizes: shared.sizes,
+            outputs: shared.outputs.per_query()?,
+            chain,
         };
-        Responder::new(&offer, answer, entries, reservation, limits, rng)
+        let witness = self.keys.witness(&self.party, &peer.name);
+        Responder::new(&offer, answer, entries, reservation, witness, limits, rng)
     }
 
-    async fn ended(&self, peer: &PeerIdentity, outcome: Result<Responder, &Error>) {
-        // The transport logs failures; what a finished session showed of this side is noted here.
-        let Ok(session) = outcome else { return };
-        match session.into_outcome() {
-            Ok(outcome) => {
-                tracing::info!(peer = peer.name, noisy_matches = ?outcome.sizes, dummies = outcome.dummies, peer_persons = outcome.peer_persons, "answered");
-            }
-            Err(error) => tracing::error!(peer = peer.name, %error, "a finished session has no outcome"),
+    async fn ended(&self, peer: &PeerIdentity, ended: SessionEnded<'_, Responder>) {
+        let session = ended.id;
+        let (outcome, dummies, receipt) = match ended.outcome {
+            Ok(answered) => match answered.into_outcome() {
+                Ok(outcome) => (Ok(()), outcome.dummies, outcome.receipt),
+                Err(error) => (Err(failed(&error)), 0, None),
+            },
+            Err(error) => (Err(failed(error)), 0, None),
+        };
+        tracing::info!(peer = peer.name, %session, noisy_matches = ?ended.sizes, dummies, "ended");
+        let row = Ended {
+            sizes: ended.sizes,
+            dummies,
+            outcome,
+            seconds: ended.seconds,
+            bytes: (ended.bytes_down, ended.bytes_up),
+            receipt: receipt.map(stored),
+        };
+        let books = self.budgets.clone();
+        match off_runtime(move || books.ended(session, &row)).await.and_then(|done| done) {
+            Ok(()) => {}
+            Err(error) => tracing::error!(peer = peer.name, %session, %error, "the session's end is not in the audit"),
         }
     }
+}
+
+/// An error as the audit keeps it.
+pub(super) fn failed(error: &Error) -> String {
+    format!("{}: {error}", error.fault().name())
+}
+
+pub(super) fn stored(receipt: SignedReceipt) -> StoredReceipt {
+    let SignedReceipt { text, own_signature, peer_signature } = receipt;
+    StoredReceipt { text, own_signature, peer_signature }
+}
+
+/// A question in one canonical text: what is approved, and what the audit keeps.
+pub(super) fn canonical(question: &Question) -> String {
+    let asked: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
+    let filter = question.filter.as_deref().unwrap_or("none");
+    format!(
+        "table {}; match by {}; ask {}; filter {filter}",
+        question.table,
+        question.identifiers.join(", "),
+        asked.join(", ")
+    )
 }
 
 /// The columns that a share names, and no others: not even by name.

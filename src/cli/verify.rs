@@ -1,0 +1,177 @@
+//! `datafusion-psi verify`: what an auditor would ask for. Receipts that both parties have signed, checked offline.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+
+use crate::policy::{Budgets, Direction, Party, StoredReceipt, SystemClock};
+use crate::psi::{Receipt, Role, Verifier};
+use crate::transport::tls::{self, Credentials, Pins};
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArguments {
+    /// A party's party.toml: every receipt of its ledger is checked, by its own certificate and the pinned ones.
+    #[arg(long, value_name = "FILE", required_unless_present = "receipt")]
+    config: Option<PathBuf>,
+    /// Write the receipts that are checked into this folder: SESSION.json each.
+    #[arg(long, value_name = "DIR", requires = "config")]
+    export: Option<PathBuf>,
+    /// A receipt that was exported, in place of a ledger.
+    #[arg(long, value_name = "FILE", conflicts_with = "config", requires = "requester", requires = "responder")]
+    receipt: Option<PathBuf>,
+    /// The certificate of the party that asked.
+    #[arg(long, value_name = "PEM")]
+    requester: Option<PathBuf>,
+    /// The certificate of the party that answered.
+    #[arg(long, value_name = "PEM")]
+    responder: Option<PathBuf>,
+}
+
+/// A receipt as a file: text and both signatures, in hexadecimal.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exported {
+    receipt: String,
+    requester_signature: String,
+    responder_signature: String,
+}
+
+/// Checks one receipt, or all of a ledger.
+pub(super) fn run(arguments: &VerifyArguments) -> anyhow::Result<()> {
+    match (&arguments.receipt, &arguments.requester, &arguments.responder) {
+        (Some(file), Some(requester), Some(responder)) => one(file, requester, responder),
+        _ => all(arguments),
+    }
+}
+
+/// A certificate as it was read, for one signature.
+struct Certificate(Vec<u8>);
+
+impl Verifier for Certificate {
+    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), crate::psi::Error> {
+        tls::verify(&self.0, message, signature)
+    }
+}
+
+fn one(file: &PathBuf, requester: &PathBuf, responder: &PathBuf) -> anyhow::Result<()> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let exported: Exported =
+        serde_json::from_str(&text).with_context(|| format!("{} is no exported receipt", file.display()))?;
+    let receipt = Receipt::parse(&exported.receipt)?;
+    for (role, certificate, signature) in [
+        (Role::Requester, requester, &exported.requester_signature),
+        (Role::Responder, responder, &exported.responder_signature),
+    ] {
+        let certificate = Certificate(tls::read_certificate(certificate)?);
+        let signature = bytes(signature).with_context(|| format!("{} holds a signature that is none", file.display()))?;
+        receipt.verify(role, &signature, &certificate)?;
+    }
+    summary(&receipt)?;
+    writeln!(std::io::stdout(), "Both signatures are by the keys of these certificates.")?;
+    Ok(())
+}
+
+fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
+    let config = arguments.config.as_ref().context("a party.toml or a receipt is needed")?;
+    let party = Party::load(config)?;
+    let files = party.own_tls.as_ref().with_context(|| {
+        format!("{} names no certificate, so no receipt of this party was ever signed", config.display())
+    })?;
+    let own = Credentials::load(&files.certificate, &files.key)?;
+    let pins = Pins::load(party.peers.iter().map(|peer| (peer.name.clone(), peer.certificates.clone())))?;
+    let budgets = Budgets::load(&party, Arc::new(SystemClock))?;
+    budgets.verify_chains()?;
+    let (mut verified, mut unsigned) = (0, 0);
+    let mut broken = Vec::new();
+    for row in budgets.sessions()? {
+        let released = row.ended.as_ref().and_then(|ended| ended.receipt.as_ref().map(|receipt| (ended, receipt)));
+        let Some((ended, stored)) = released else {
+            unsigned += 1;
+            continue;
+        };
+        let asked = row.charged.direction == Some(Direction::Asking);
+        match check(stored, asked, &ended.peer, &own, &pins) {
+            Ok(receipt) => {
+                verified += 1;
+                if let Some(folder) = &arguments.export {
+                    export(folder, &receipt, stored, asked)?;
+                }
+            }
+            Err(error) => broken.push(format!("session {}: {error:#}", row.charged.session.map_or_else(String::new, |id| id.to_string()))),
+        }
+    }
+    for line in &broken {
+        eprintln!("{line}");
+    }
+    ensure!(broken.is_empty(), "{} of {} receipts do not hold", broken.len(), verified + broken.len());
+    writeln!(
+        std::io::stdout(),
+        "{verified} receipts hold, by both parties' signatures; {unsigned} sessions ended without a release. The ledger is whole."
+    )?;
+    Ok(())
+}
+
+fn check(stored: &StoredReceipt, asked: bool, peer: &str, own: &Credentials, pins: &Pins) -> anyhow::Result<Receipt> {
+    let receipt = Receipt::parse(&stored.text)?;
+    let (mine, theirs) = if asked { (Role::Requester, Role::Responder) } else { (Role::Responder, Role::Requester) };
+    receipt.verify(mine, &stored.own_signature, &Certificate(own.certificate().to_vec()))?;
+    let message = receipt.message(theirs);
+    if let Err(error) = pins.verify(peer, &message, &stored.peer_signature) {
+        bail!("{error}");
+    }
+    Ok(receipt)
+}
+
+fn export(folder: &PathBuf, receipt: &Receipt, stored: &StoredReceipt, asked: bool) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
+    let (own, peer) = (hex(&stored.own_signature), hex(&stored.peer_signature));
+    let (requester_signature, responder_signature) = if asked { (own, peer) } else { (peer, own) };
+    let exported = Exported { receipt: stored.text.clone(), requester_signature, responder_signature };
+    let path = folder.join(format!("{}.json", receipt.session()));
+    std::fs::write(&path, serde_json::to_string_pretty(&exported)? + "\n")
+        .with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn summary(receipt: &Receipt) -> anyhow::Result<()> {
+    let (offer, mut out) = (receipt.offer(), std::io::stdout().lock());
+    let asked: Vec<String> = offer.question.aggregates.iter().map(ToString::to_string).collect();
+    writeln!(out, "Session {}: {} asked {}.", receipt.session(), offer.requester, offer.responder)?;
+    writeln!(
+        out,
+        "Table {}, matched by {}; {}; filter {}.",
+        offer.question.table.escape_debug(),
+        offer.question.identifiers.join(", ").escape_debug(),
+        asked.join(", ").escape_debug(),
+        offer.question.filter.as_deref().unwrap_or("none").escape_debug()
+    )?;
+    writeln!(out, "Noisy numbers of matches: {:?}.", receipt.sizes())?;
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_is_read_back_and_nothing_else_is() {
+        assert_eq!(bytes(&hex(&[0, 1, 0xab, 0xff])).unwrap(), [0, 1, 0xab, 0xff]);
+        for text in ["0", "0g", "+1", "é0"] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+    }
+}
