@@ -84,6 +84,7 @@ mod accountant;
 mod clip;
 mod hypergeometric;
 mod loss;
+mod noise;
 mod overhead;
 mod reservation;
 #[cfg(test)]
@@ -95,5 +96,8 @@ pub use accountant::{
 };
 pub use clip::{COUNT_SENSITIVITY, Clip, ClipError, Total, WordWidth, WouldOverflow, word_width};
 pub use hypergeometric::{Hypergeometric, hypergeometric_pmf, size_noise_95, size_noise_sd};
+pub use noise::{
+    NOISE_TAIL_MAX, Noise, NoiseError, OutputBudget, QueryOutputs, RATIO_DIGITS_MAX, Ratio, RatioError, pad_fillers,
+};
 pub use overhead::Overhead;
 pub use reservation::{Budget, BudgetRefusal, Charge, Reservation, Settlement, Spent};
