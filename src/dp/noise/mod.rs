@@ -69,9 +69,11 @@ impl Noise {
     /// Draws the noise, exactly: Canonne, Kamath and Steinke (2020), algorithms 1 to 3, over integers.
     ///
     /// What reaches 2¹²⁶ is drawn again, so that a word of 128 bits holds it: with a probability of at most 2⁻⁶⁴ wherever
-    /// [`tail`](Self::tail) is below [`NOISE_TAIL_MAX`], and of less than exp(−2⁶²) for noise that 64-bit words
-    /// are chosen for. Takes microseconds, more for larger noise: draw it before the exchange that shows it begins, so
-    /// that nobody can time the draw (the module `exact` says more).
+    /// [`tail`](Self::tail) is below [`NOISE_TAIL_MAX`], and of less than exp(−2⁶²) for noise that 64-bit words are
+    /// chosen for. Per word, that adds at most 2⁻⁶³ to δ.
+    ///
+    /// Takes microseconds, more for larger noise: draw it before the exchange that shows it begins, so that nobody can
+    /// time the draw (the module `exact` says more).
     pub fn sample(&self, rng: &mut impl CryptoRng) -> i128 {
         let mut source = Bits(rng);
         loop {

@@ -61,6 +61,15 @@ fn draws_from_a_fixed_seed_are_these() {
 }
 
 #[test]
+fn no_float_is_near_a_sampler() {
+    for source in [include_str!("../exact.rs"), include_str!("../fillers.rs")] {
+        let code = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+        assert!(code.clone().count() > 20);
+        assert!(code.into_iter().all(|line| !line.contains("f64") && !line.contains("f32")));
+    }
+}
+
+#[test]
 fn every_noise_has_one_spelling() {
     for good in ["none", "laplace 500/3", "laplace 1/7", "gaussian 12500000/1"] {
         assert_eq!(good.parse::<Noise>().unwrap().to_string(), good);
