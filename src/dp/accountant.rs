@@ -22,7 +22,7 @@ pub const DELTA_MIN: f64 = 1e-50;
 const LARGER_CHECKED: u64 = 8;
 const LARGER_CHECKED_BELOW: u64 = 16;
 
-/// A budget for sizes that cannot be kept or makes no sense. The fault is the caller's policy.
+/// A budget, for sizes or outputs, that cannot be kept or makes no sense. The fault is the caller's policy.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DpError {
@@ -59,6 +59,14 @@ pub enum DpError {
         delta: f64,
         /// Queries times columns.
         compositions: u64,
+    },
+    /// Each query's part of an output budget would vanish.
+    #[error("epsilon {epsilon} for outputs is too little for {queries} queries: raise it, or allow fewer queries")]
+    OutputsTooSmall {
+        /// ε asked for.
+        epsilon: f64,
+        /// Queries of a period.
+        queries: u64,
     },
 }
 

@@ -4,6 +4,8 @@
 //! Everything here depends on policy and shape alone, never on data: a refusal says nothing about
 //! a row.
 
+use super::NOISE_TAIL_MAX;
+
 /// Bounds of one entry's total in an aggregate: the exact sum over its rows, *then* clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Clip {
@@ -61,6 +63,16 @@ impl Clip {
     /// max(|min|, |max|). At most one total leaves the sum, and none comes in.
     pub fn sensitivity_other(self) -> u128 {
         self.magnitude_max()
+    }
+
+    /// How much the sums over matches by label may change, all labels together (the sum of absolute values), when one entry
+    /// of either side is emptied, where the label may depend on both ends of a pair and a pair counts in at most
+    /// `max_labels`: `columns` × `max_labels` × max(|min|, |max|), saturating.
+    ///
+    /// Of the pairs at most ⌈K/2⌉ are lost and ⌊K/2⌋ gained, K in all; each moves its labels' sums by at most its
+    /// entry's total in each. COUNT(*) by label is \[0, 1\] (the room's doc has the proof).
+    pub fn sensitivity_labels(self, columns: u32, max_labels: u32) -> u128 {
+        u128::from(columns).saturating_mul(max_labels.into()).saturating_mul(self.magnitude_max())
     }
 
     /// max(|min|, |max|): the largest absolute value that one entry adds.
@@ -145,11 +157,13 @@ pub struct WouldOverflow {
 ///
 /// `persons_min_side`: entries of the smaller side on the wire, as announced (each matches at most
 /// once). `noise_tail`: a bound on the noise's absolute value, 0 where there is none.
-/// Requires persons × max(|min|, |max|) + tail < 2^63, or < 2^127.
+/// Requires persons × max(|min|, |max|) + tail < 2^63, or < 2^127, and a tail below [`NOISE_TAIL_MAX`], which
+/// stands for one that is too far: draws are cut there, and a cut that happens would show in the answer.
 pub fn word_width(persons_min_side: u64, clip: Clip, noise_tail: u128) -> Result<WordWidth, WouldOverflow> {
     let magnitude = clip.magnitude_max();
     let bound = u128::from(persons_min_side).checked_mul(magnitude).and_then(|sum| sum.checked_add(noise_tail));
     match bound {
+        _ if noise_tail >= NOISE_TAIL_MAX => Err(WouldOverflow { persons: persons_min_side, magnitude, noise_tail }),
         Some(b) if b < 1 << 63 => Ok(WordWidth::Bits64),
         Some(b) if b < 1 << 127 => Ok(WordWidth::Bits128),
         _ => Err(WouldOverflow { persons: persons_min_side, magnitude, noise_tail }),
@@ -187,6 +201,9 @@ mod tests {
         assert_eq!(both(-7, -2), (7, 7));
         assert_eq!(both(0, 0), (0, 0));
         assert_eq!(both(i128::MIN, i128::MAX), (u128::MAX, 1 << 127));
+        assert_eq!(clip(-3, 5).sensitivity_labels(3, 2), 30);
+        assert_eq!(clip(0, 1).sensitivity_labels(1, 1), COUNT_SENSITIVITY);
+        assert_eq!(clip(i128::MIN, 0).sensitivity_labels(8, 9), u128::MAX);
     }
 
     #[test]
@@ -209,6 +226,9 @@ mod tests {
         let refused = word_width(u64::MAX, clip(i128::MIN, 0), 0).unwrap_err();
         assert_eq!(refused.magnitude, 1 << 127);
         assert!(word_width(u64::MAX, clip(0, 1), u128::MAX).is_err());
+        // A tail of this size is none: the law reaches further.
+        assert_eq!(word_width(1, c, NOISE_TAIL_MAX - 1), Ok(WordWidth::Bits128));
+        assert!(word_width(1, c, NOISE_TAIL_MAX).is_err());
         assert_eq!(word_width(0, clip(0, 1), 0), Ok(WordWidth::Bits64));
         assert_eq!((WordWidth::Bits64.bytes(), WordWidth::Bits128.bytes()), (8, 16));
     }

@@ -1,7 +1,8 @@
 //! The room of differential privacy: what may leave, what it costs, and who paid.
 //!
-//! Bounds of contributions, the number of dummies that hides a size, and the proof that a query was
-//! charged. Pure functions of their arguments; the accountant's floats only ever err upwards in δ.
+//! Bounds of contributions, the number of dummies that hides a size, the noise that hides an entry in an output, and
+//! the proof that a query was charged. Pure functions of their arguments; the accountant's floats only ever err upwards
+//! in δ, and no float is near a sampler.
 //!
 //! | Room | Job | May import | Must not touch |
 //! |---|---|---|---|
@@ -12,10 +13,12 @@
 //!   [`Hypergeometric`] (the law of the dummies' overlap).
 //! - **Values.** [`Clip`] (bounds and sensitivities), [`Total`] (exact sums of rows), [`word_width`] (no sum
 //!   can overflow, by shape and policy alone).
+//! - **Outputs.** [`OutputBudget`] (a policy's), [`QueryOutputs`] (a query's part), [`Noise`] (a word's: exactly sampled, its
+//!   interval and tail), [`Ratio`] (what they are written in), [`pad_fillers`] (the same sampler, for announced lengths).
 //! - **Charges.** [`Charge`], [`Budget`], [`Reservation`], [`Spent`].
 //!
 //! Limits, each an error one past: τ up to [`TAU_MAX`], composed sizes up to [`COMPOSITIONS_MAX`],
-//! columns up to [`COLUMNS_MAX`], δ from [`DELTA_MIN`].
+//! columns up to [`COLUMNS_MAX`], δ from [`DELTA_MIN`], fractions of [`RATIO_DIGITS_MAX`] digits, noise up to [`NOISE_TAIL_MAX`].
 //!
 //! # Why K columns cost K compositions, and no more
 //!
@@ -70,20 +73,28 @@
 //! Both are reached, the first with K ≥ 2 where the bounds have two signs. COUNT(column) is the case
 //! \[0, `max_rows`\]: `max_rows` from both sides.
 //!
+//! **Corollary 3, labels.** Let each pair count in the cells of a vector, at most `max_labels` of them, by up to max(|min|, |max|)
+//! each; which cells may depend on both its entries. Pairs lost and gained are r ≤ K together, so the vector moves by at most
+//! K·`max_labels`·max(|min|, |max|) in the sum of absolute values: [`Clip::sensitivity_labels`]. It is reached, where the
+//! cells depend on both entries. Where they depend on the owner's entry alone (a responder's column groups its own values), only
+//! x₀ and x_r count, as for SUM: 2 in place of K for an own entry (1 for K = 1), and 1 for one of the other table.
+//!
 //! **What the proof needs.** That identifiers are unique per column, which preparing a table sees to (repeated ones
 //! break it: the tests hold an example), and that neighbours differ in one *entry*. Persons who share an identifier
 //! with others move more than one entry when they leave, and get a weaker guarantee.
 //!
 //! **Checked.** By brute force over all small tables, up to names and order, with up to 4 entries a side and K = 2, 3
 //! entries a side and K = 3, 2 and K = 4, every entry of either side emptied: 19,152,488 cases, by a waterfall that is
-//! written from its definition; 1,772,042,752 with up to 5 entries a side and K = 2, 3 and 4 and K = 3, 2 and 3 and K = 4,
+//! written from its definition, in sizes, pairs lost and gained, and sums; 1,772,042,752 with up to 5 entries a side and K = 2, 3 and 4 and K = 3, 2 and 3 and K = 4,
 //! in a test that is run on request; and random tables of up to 8
-//! entries a side and 8 columns.
+//! entries a side and 8 columns. Corollary 3 over every part, label and extreme value of tables of up to 3 and 2 entries and
+//! K ≤ 3, at random up to K = 8, and reached by a chain for every K.
 
 mod accountant;
 mod clip;
 mod hypergeometric;
 mod loss;
+mod noise;
 mod overhead;
 mod reservation;
 #[cfg(test)]
@@ -95,5 +106,8 @@ pub use accountant::{
 };
 pub use clip::{COUNT_SENSITIVITY, Clip, ClipError, Total, WordWidth, WouldOverflow, word_width};
 pub use hypergeometric::{Hypergeometric, hypergeometric_pmf, size_noise_95, size_noise_sd};
+pub use noise::{
+    NOISE_TAIL_MAX, Noise, NoiseError, OutputBudget, QueryOutputs, RATIO_DIGITS_MAX, Ratio, RatioError, pad_fillers,
+};
 pub use overhead::Overhead;
 pub use reservation::{Budget, BudgetRefusal, Charge, Reservation, Settlement, Spent};

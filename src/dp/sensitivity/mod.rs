@@ -6,6 +6,10 @@
 //! repetition, up to renaming the column's identifiers (A's row i holds null or identifier i) and
 //! up to the order of rows (in the first column A's nulls come last and B's identifiers rise).
 //! Neither changes a matching. Smaller tables are among them: a row of nulls is no row.
+//!
+//! Here: sizes, COUNT, pairs lost and gained, SUM. By label: `labels`.
+
+mod labels;
 
 use super::{COUNT_SENSITIVITY, Clip};
 use rand_chacha::ChaCha20Rng;
@@ -28,6 +32,23 @@ struct Matched {
     sizes: [u8; COLUMNS],
     /// Which rows of A and of B matched, as bits.
     rows: [u16; 2],
+    /// By A's row, 1 + the row of B that it matched, or 0.
+    partners: [u8; ROWS_MAX],
+}
+
+impl Matched {
+    fn pair(&mut self, column: usize, a: usize, b: usize) {
+        self.rows[0] |= 1 << a;
+        self.rows[1] |= 1 << b;
+        self.sizes[column] += 1;
+        self.partners[a] = b as u8 + 1;
+    }
+
+    /// The pairs (A's row, B's row) of this matching that are not in the other one.
+    fn pairs_beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (usize, usize)> + 'a {
+        let both = self.partners.iter().zip(&other.partners).enumerate();
+        both.filter(|(_, (own, theirs))| **own != 0 && own != theirs).map(|(a, (own, _))| (a, usize::from(*own) - 1))
+    }
 }
 
 /// Column by column, over rows unmatched so far: equal identifiers match; each row once.
@@ -40,9 +61,7 @@ fn waterfall(shape: Shape, a: &Table, b: &Table) -> Matched {
             }
             for (j, other) in b[k].iter().enumerate().take(shape.rows[1]) {
                 if id == other && matched.rows[1] >> j & 1 == 0 {
-                    matched.rows[0] |= 1 << i;
-                    matched.rows[1] |= 1 << j;
-                    matched.sizes[k] += 1;
+                    matched.pair(k, i, j);
                     break;
                 }
             }
@@ -66,9 +85,8 @@ fn by_sets(shape: Shape, a: &Table, b: &Table) -> Matched {
         };
         let (of_a, of_b) = (free(0, &a[k]), free(1, &b[k]));
         for (i, id) in &of_a {
-            if of_b.iter().any(|(_, other)| other == id) {
-                matched.rows[0] |= 1 << i;
-                matched.sizes[k] += 1;
+            if let Some((j, _)) = of_b.iter().find(|(_, other)| other == id) {
+                matched.pair(k, *i, *j);
             }
         }
         for (j, id) in &of_b {
@@ -102,17 +120,40 @@ struct Seen {
     cases: u64,
     own: Vec<bool>,
     other: Vec<bool>,
+    /// The most pairs that were lost and gained at once.
+    most_lost: usize,
+    most_gained: usize,
+    /// Which sets of pairs (lost, gained) occurred, for tables of so few rows that a pair is one of
+    /// [`PAIRS_NOTED`] bits; else empty.
+    changes: Vec<bool>,
 }
+
+/// Rows a side up to which changed pairs are noted.
+const ROWS_NOTED: usize = 3;
+const PAIRS_NOTED: usize = ROWS_NOTED * ROWS_NOTED;
 
 impl Seen {
     fn new(rows: usize) -> Self {
         let pairs = 1 << (2 * rows);
-        Self { rows, cases: 0, own: vec![false; pairs], other: vec![false; pairs] }
+        let noted = if rows <= ROWS_NOTED { 1 << (2 * PAIRS_NOTED) } else { 0 };
+        Self {
+            rows,
+            cases: 0,
+            own: vec![false; pairs],
+            other: vec![false; pairs],
+            most_lost: 0,
+            most_gained: 0,
+            changes: vec![false; noted],
+        }
     }
 
     fn join(mut self, more: Self) -> Self {
         self.cases += more.cases;
-        for (into, from) in [(&mut self.own, more.own), (&mut self.other, more.other)] {
+        self.most_lost = self.most_lost.max(more.most_lost);
+        self.most_gained = self.most_gained.max(more.most_gained);
+        for (into, from) in
+            [(&mut self.own, more.own), (&mut self.other, more.other), (&mut self.changes, more.changes)]
+        {
             for (i, f) in into.iter_mut().zip(from) {
                 *i |= f;
             }
@@ -169,6 +210,27 @@ fn check_pair(
             }
             if total < 0 || total as u128 > COUNT_SENSITIVITY {
                 return fail("the total changes by other than 0 or 1");
+            }
+            // The room's corollary 1: at most ⌈K/2⌉ pairs lost, ⌊K/2⌋ gained.
+            // (Plain loops: this runs some ten million times.)
+            let (mut lost, mut gained) = (0, 0);
+            for (was, is) in before.partners.iter().zip(&after.partners).take(shape.rows[0]) {
+                if was != is {
+                    lost += usize::from(*was != 0);
+                    gained += usize::from(*is != 0);
+                }
+            }
+            if lost > shape.columns.div_ceil(2) || gained > shape.columns / 2 {
+                return fail("more pairs change than a path has");
+            }
+            seen.most_lost = seen.most_lost.max(lost);
+            seen.most_gained = seen.most_gained.max(gained);
+            if !seen.changes.is_empty() {
+                let bits = |pairs: &mut dyn Iterator<Item = (usize, usize)>| -> usize {
+                    pairs.map(|(a, b)| 1 << (a * ROWS_NOTED + b)).sum()
+                };
+                let lost = bits(&mut before.pairs_beyond(&after));
+                seen.changes[lost << PAIRS_NOTED | bits(&mut after.pairs_beyond(&before))] = true;
             }
             seen.cases += 1;
             for owner in 0..2 {
@@ -270,10 +332,8 @@ fn check_all(columns: usize, rows: [usize; 2], alphabet: u8) -> Seen {
 /// beyond the sensitivity. Whether it is reached, by (own, other).
 fn check_sums(seen: &Seen, clip: Clip) -> (bool, bool) {
     let rows = seen.rows;
-    let mut values = vec![clip.min(), clip.max(), (clip.min() + clip.max()) / 2];
-    if clip.clip(0) == 0 {
-        values.push(0);
-    }
+    // 0 whatever the bounds: a person without a passing row contributes it.
+    let mut values = vec![clip.min(), clip.max(), (clip.min() + clip.max()) / 2, 0];
     values.sort_unstable();
     values.dedup();
     let mut most = [0_u128; 2];
@@ -283,7 +343,7 @@ fn check_sums(seen: &Seen, clip: Clip) -> (bool, bool) {
             .map(|_| {
                 let v = values[left % values.len()];
                 left /= values.len();
-                clip.clip(v)
+                v
             })
             .collect();
         let sum = |matched: u16| -> i128 { (0..rows).filter(|i| matched >> i & 1 == 1).map(|i| vector[i]).sum() };
@@ -298,8 +358,9 @@ fn check_sums(seen: &Seen, clip: Clip) -> (bool, bool) {
     (most[0] == clip.sensitivity_own(), most[1] == clip.sensitivity_other())
 }
 
+/// [0, 20] is COUNT(column) with max_rows = 20, and [0, 1] is COUNT(*).
 fn clips() -> impl Iterator<Item = Clip> {
-    [(0, 5), (-3, 5), (-5, 3), (2, 7), (-7, -2), (-4, 0), (6, 6), (0, 0)]
+    [(0, 1), (0, 20), (-3, 5), (-5, 3), (2, 7), (-7, -2), (-4, 0), (6, 6), (0, 0)]
         .into_iter()
         .map(|(min, max)| Clip::new(min, max).unwrap())
 }
@@ -315,6 +376,10 @@ fn check_shapes(shapes: &[(usize, [usize; 2], u8)]) -> u64 {
             assert!(other, "{clip:?}");
             let one_sign = clip.min() >= 0 || clip.max() <= 0;
             assert!(own || (*columns == 1 && !one_sign), "{clip:?} {columns}");
+        }
+        // So are the numbers of pairs, where the tables hold a path of K steps.
+        if rows[0].min(rows[1]) > columns / 2 {
+            assert_eq!((seen.most_lost, seen.most_gained), (columns.div_ceil(2), columns / 2));
         }
         cases += seen.cases;
     }
