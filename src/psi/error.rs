@@ -146,6 +146,9 @@ pub enum PeerMisbehaved {
         /// What does not fit.
         reason: String,
     },
+    /// The receipt's signature is missing, is not the peer's, or is not over the receipt that this side holds.
+    #[error("the peer's signature of the receipt: {0}")]
+    Signature(String),
     /// A session identifier was used before, or belongs to another peer.
     #[error("session {0} was used before")]
     Replayed(String),

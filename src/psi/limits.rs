@@ -13,17 +13,23 @@ pub struct Limits {
     pub persons_max: u64,
     /// The most dummies per column. Default 1,000,000, far above what any budget that means something asks for.
     pub dummies_max: u64,
+    /// How many times the dummies that this side's own policy asks for a requester may ask for: dummies are work for
+    /// both sides. Default 4; up to 64 dummies are always granted.
+    pub dummies_factor_max: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { persons_max: 10_000_000, dummies_max: 1_000_000 }
+        Limits { persons_max: 10_000_000, dummies_max: 1_000_000, dummies_factor_max: 4 }
     }
 }
 
 /// Above these a row's number would not fit the 32 bits in which it is kept.
 const PERSONS_CAP: u64 = 1 << 30;
 const DUMMIES_CAP: u64 = 1 << 24;
+
+/// So many dummies cost nothing worth a refusal.
+const DUMMIES_GRANTED: u64 = 64;
 
 impl Limits {
     /// Holds what the peer announces in its `message` against the limits: before any work is done for it.
@@ -42,6 +48,23 @@ impl Limits {
         limit("dummies", dummies, self.dummies_max.min(DUMMIES_CAP))
     }
 
+    /// Holds the dummies that a requester asks for against the `own` number of the responder's policy. To be called
+    /// before the charge, which is by the larger of the two; the session calls it again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], in words for the requester.
+    pub fn check_dummies(&self, offered: u64, own: u64) -> Result<(), Error> {
+        let most = own.saturating_mul(self.dummies_factor_max).max(DUMMIES_GRANTED);
+        if offered <= most {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "the requester's own budget for sizes asks for {offered} dummies per column, the share's for {own}; this \
+             responder adds at most {most}: ask by a larger epsilon or with fewer queries in [ask.budget], or let the \
+             owner raise dummies_factor_max in [limits]"
+        )))
+    }
+
     /// Holds what this side brings against the limits.
     ///
     /// # Errors
@@ -58,15 +81,47 @@ impl Limits {
     }
 }
 
-/// The width in which `persons` totals within the bounds cannot overflow; refused where 128 bits could.
+/// The width in which `persons` totals within the bounds, and the noise but for its outermost 2^-64, cannot overflow;
+/// refused where 128 bits could.
 pub(crate) fn word_width(persons: u64, terms: &WordTerms) -> Result<WordWidth, Error> {
-    let refused =
-        |error: &dyn std::fmt::Display| Error::Refused(format!("a sum with these clip bounds could overflow: {error}"));
+    let refused = |error: &dyn std::fmt::Display| {
+        Error::Refused(format!("a sum with these clip bounds and this noise could overflow: {error}"))
+    };
     let clip = Clip::new(terms.min, terms.max).map_err(|error| refused(&error))?;
-    crate::dp::word_width(persons, clip, 0)
+    crate::dp::word_width(persons, clip, terms.noise.tail())
         .map(|width| match width {
             crate::dp::WordWidth::Bits64 => WordWidth::Bits64,
             crate::dp::WordWidth::Bits128 => WordWidth::Bits128,
         })
         .map_err(|error| refused(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_requester_may_ask_for_sixty_four_dummies_or_four_times_the_share_s_and_no_more() {
+        let limits = Limits::default();
+        for (offered, own) in [(64, 0), (64, 16), (68, 17), (4000, 1000), (u64::MAX, u64::MAX)] {
+            assert_eq!(limits.check_dummies(offered, own), Ok(()), "{offered} for {own}");
+        }
+        for (offered, own) in [(65, 0), (65, 16), (69, 17), (4001, 1000)] {
+            let Err(Error::Refused(text)) = limits.check_dummies(offered, own) else { panic!("{offered} for {own}") };
+            assert!(text.contains(&offered.to_string()) && text.contains("dummies_factor_max"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_tail_of_the_noise_widens_the_word_and_then_refuses_it() {
+        let word = |noise: &str, max| WordTerms { min: 0, max, decimals: 0, noise: noise.parse().unwrap() };
+        let half = 1i128 << 62;
+        assert_eq!(word_width(1, &word("none", half)), Ok(WordWidth::Bits64));
+        assert_eq!(word_width(1, &word("laplace 1/1", half)), Ok(WordWidth::Bits64));
+        let wide = format!("laplace {half}/1");
+        assert_eq!(word_width(1, &word(&wide, half)), Ok(WordWidth::Bits128));
+        let last = (i128::MAX - 1) / 2;
+        assert_eq!(word_width(2, &word("none", last)), Ok(WordWidth::Bits128));
+        assert!(matches!(word_width(2, &word("laplace 1000/1", last)), Err(Error::Refused(_))));
+    }
 }

@@ -22,7 +22,7 @@
 //! replies-k        their tags, in the order received     the same
 //! ot-choices …     one correlated oblivious transfer per row and owner of values (room mpc)
 //! ot-payload
-//! release          transcript: 32 B, 1 row               transcript, additive share: 32 + 16 B per aggregate
+//! release          transcript, signature: 1 row          transcript, noisy share, signature: a row per aggregate
 //! ```
 //! `elements-k` and `replies-k` run once for each k in 2..=K. Both directions of a phase run at once; the next phase
 //! opens when both have ended.
@@ -30,22 +30,39 @@
 //! # What each side learns
 //! | side | learns | bounded by |
 //! |---|---|---|
-//! | responder | the [`Question`]; the number of the requester's entries (padded by the requester's choice); per column, the noisy number of matches, and which positions of the requester's *shuffled* table they are | common dummies ([`crate::dp`]), padding, its own budget |
-//! | requester | the number of the responder's entries (the prepared table's length, whatever the filter, unless the share says otherwise); per column, the noisy number of matches and their positions in the responder's *shuffled* table; the aggregates, which are **exact in this version**; that a minimum was not reached | common dummies, clip bounds, the responder's budget |
-//! | the network | counts and timings; in this version also the messages, as there is no TLS yet: loopback only | fixed batches |
+//! | responder | the [`Question`]; the number of the requester's entries (padded by the requester's choice); its terms for sizes; how many entries its books have about the responder (by the chain heads); per column, the noisy number of matches, and which positions of the requester's *shuffled* table they are | common dummies ([`crate::dp`]), padding, the requester's budget |
+//! | requester | the number of the responder's entries (the prepared table's length, whatever the filter, unless the share says otherwise); per column, the noisy number of matches and their positions in the responder's *shuffled* table; the noisy aggregates, its own values' too (exact ones where the share's terms say `exact`); that a minimum was not reached, which follows from the noisy sizes; how many entries the responder's books have about it | common dummies, clip bounds, output noise, the responder's budget |
+//! | the network | counts and timings; without TLS (loopback only) also the messages | TLS, fixed batches |
+//! | who is shown a receipt | the hello and the noisy sizes: question, terms, counts; no result | whom the parties show it to |
 //!
 //! Who must be honest: both parties follow the protocol (semi-honest), with every cheap check against one that does
-//! not. *Against a peer that deviates, the noise on sizes, the unlinkability of one's own rows, and sums of
-//! requester-owned values rest on both sides following the protocol.* The checks are: canonical encodings other than the identity,
-//! no element twice in a column, exact counts and batch sizes, strictly ascending tags, the transcript hash at
-//! confirm and release, the oblivious transfer's consistency check, sums within what the clip bounds can make.
+//! not. *Against a peer that deviates, the clip bounds and the output noise on responder-owned values hold; the noise
+//! on sizes, the unlinkability of one's own rows, and sums of requester-owned values rest on both sides following the
+//! protocol.* The checks are: canonical encodings other than the identity, no element twice in a column, exact counts
+//! and batch sizes, strictly ascending tags, the transcript hash at confirm and release, the answer's terms against the
+//! published ones, the dummies asked for against a multiple of one's own, the oblivious transfer's consistency check,
+//! the requester's signature before a share leaves, sums within what clip bounds and noise can make.
 //!
 //! Why the positions say nothing: each party permutes its table with fresh randomness before anything leaves
 //! ([`Entries`] become a wire table), and the tags of a party's own rows come back as a set (sorted in column 1, in
 //! the peer's secret order in later columns).
 //!
+//! # Output noise
+//! The responder adds the whole noise of each aggregate to its additive share before the share leaves, the requester adds
+//! none: what it drew itself it could subtract. The requester's view of a release is then a function of the noisy
+//! sum alone, and whatever is done with it later (the wrap modulo 2^64 or 2^128, the check of bounds, an average of
+//! two words) is post-processing. Sizes are a release of their own, with noise and budget of their own, and
+//! `minimum_matched` looks at them and never at a sum. `release.rs` has the argument at length.
+//!
+//! # Receipts and chains
+//! Where both sides have keys, each signs a [`Receipt`]: the hello, its transcript hash, the noisy sizes, the charges,
+//! the outcome, as one canonical text that both build for themselves. The hello carries the newest heads of each side's
+//! books about the other ([`ChainLink`]): this room binds them and hands them to whose business they are
+//! ([`ChainCheck`], [`Offer::chain`]).
+//!
 //! # Limits
-//! 1 to [`COLUMNS_MAX`] identifier columns; [`Limits`] for entries and dummies; [`AGGREGATES_MAX`] aggregates. Memory
+//! 1 to [`COLUMNS_MAX`] identifier columns; [`Limits`] for entries and dummies; [`AGGREGATES_MAX`] aggregates; 1 to
+//! [`CHAIN_LINKS_MAX`] chain heads; signatures of up to [`SIGNATURE_BYTES_MAX`] bytes. Memory
 //! per row of either table: 32 bytes of tag order, 1 of match, and 32 for each further column of the peer's, beside
 //! the entries themselves and 16 for the oblivious transfer.
 
@@ -59,6 +76,8 @@ mod matching;
 pub mod normalise;
 mod phase;
 pub mod prepare;
+mod receipt;
+mod release;
 mod requester;
 mod responder;
 mod run;
@@ -70,14 +89,17 @@ mod terms;
 
 pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
-pub use hello::{AGGREGATES_MAX, Offer, VERSION, WordTerms, hello_schema};
+pub use hello::{
+    AGGREGATES_MAX, Answer, CHAIN_LINKS_MAX, ChainLink, Offer, Receipts, VERSION, WordTerms, hello_schema,
+};
 pub use limits::Limits;
 pub use phase::{COLUMNS_MAX, Phase, UnknownPhase};
-pub use requester::{Answered, OfferTerms, Requester};
+pub use receipt::{Receipt, SIGNATURE_BYTES_MAX, SignedReceipt, Signer, Verifier, Witness};
+pub use requester::{Answered, ChainCheck, OfferTerms, Requester};
 pub use responder::{AnswerTerms, Outcome, Responder};
 pub use session::{Output, Progress, Role, Session};
 pub use table::Entries;
 pub use terms::{
-    Aggregate, AggregateTerms, ClipTerms, FilteredRows, IdentifierTerms, OutputsTerms, OwnValueTerms, Question,
+    Aggregate, AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, Question,
     SessionId, ShareTerms, SizesTerms,
 };

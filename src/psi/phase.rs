@@ -33,7 +33,7 @@ pub enum Phase {
     OtCheck,
     /// The OT sender's payloads.
     OtPayload,
-    /// The transcript hash again (up), the responder's additive shares (down).
+    /// The transcript hash again (up), the responder's additive shares with the noise (down); signatures both ways.
     Release,
 }
 

@@ -8,13 +8,14 @@ use rand_core::Rng;
 use crate::dp::{Reservation, Spent};
 
 use super::frame::{Inbound, Outbound};
-use super::hello::{Answer, transcript_hash};
+use super::hello::{Answer, chain_flaw, transcript_hash};
 use super::limits::word_width;
 use super::matching::tag_bytes;
+use super::release::{Closing, Witnessed};
 use super::run::{Agreed, AgreedWord, Run};
 use super::{
-    Entries, Error, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Question, Role, Session, SessionId,
-    WordTerms, hello_schema,
+    ChainLink, Entries, Error, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Question, Receipts, Role,
+    Session, SessionId, ShareTerms, SignedReceipt, SizesTerms, Witness, WordTerms, hello_schema,
 };
 
 /// What the requester brings to the hello.
@@ -34,9 +35,19 @@ pub struct OfferTerms {
     pub dummies: u64,
     /// k of the OT extension: 1, 2, 4 or 8.
     pub ot_width: u8,
-    /// The clip bounds of each aggregate that the query was planned with; the answer must say the same.
+    /// Clip bounds and noise of each aggregate, as the query was planned; the answer must say the same.
     pub words: Vec<WordTerms>,
+    /// This party's own terms for sizes.
+    pub sizes: SizesTerms,
+    /// The newest links of this party's chain about the peer, newest first: 1 to [`CHAIN_LINKS_MAX`](super::CHAIN_LINKS_MAX).
+    pub chain: Vec<ChainLink>,
+    /// The share's terms that the query was planned with; the answer must say the same.
+    pub published: ShareTerms,
 }
+
+/// Holds the peer's chain, as its answer shows it, against what this side's books have kept of it. Called once the
+/// answer has been checked and before anything else leaves; an error of it ends the session there. It may block.
+pub type ChainCheck = Box<dyn FnOnce(&[ChainLink]) -> Result<(), Error> + Send>;
 
 /// What the requester has in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,17 +60,20 @@ pub struct Answered {
     pub dummies: u64,
     /// Entries of the responder's table, as it announced them.
     pub peer_persons: u64,
+    /// The receipt, where both sides have keys.
+    pub receipt: Option<SignedReceipt>,
 }
 
 /// The requester's session.
 pub struct Requester {
     id: SessionId,
     limits: Limits,
+    sizes: Vec<u64>,
     stage: Stage,
 }
 
 enum Stage {
-    Hello { hello: Box<Hello>, answer: Option<Answer>, outbound: Outbound, inbound: Inbound },
+    Hello { hello: Box<Hello>, answer: Option<Box<Answer>>, outbound: Outbound, inbound: Inbound },
     Run(Box<Run>),
     Failed,
 }
@@ -67,8 +81,11 @@ enum Stage {
 struct Hello {
     offer: Offer,
     words: Vec<WordTerms>,
+    published: ShareTerms,
     entries: Entries,
     charge: Charge,
+    witness: Option<Witness>,
+    check_chain: ChainCheck,
     rng: ChaCha20Rng,
 }
 
@@ -99,11 +116,14 @@ impl Charge {
 
 impl Requester {
     /// A session that is about to make its offer. `entries` holds the totals of the question's own aggregates;
-    /// `reservation` proves that this side's budget was charged. `rng` must be seeded by the operating system.
+    /// `reservation` proves that this side's budget was charged. With a `witness` the release is signed by both sides,
+    /// without one by neither. `rng` must be seeded by the operating system.
     pub fn new(
         terms: OfferTerms,
         entries: Entries,
         reservation: Reservation,
+        witness: Option<Witness>,
+        check_chain: ChainCheck,
         limits: Limits,
         mut rng: ChaCha20Rng,
     ) -> Result<Self, Error> {
@@ -111,6 +131,9 @@ impl Requester {
         entries.check(terms.question.identifiers.len(), own)?;
         if terms.words.len() != terms.question.aggregates.len() {
             return Err(Error::internal("clip bounds for another number of aggregates"));
+        }
+        if let Some(flaw) = chain_flaw(&terms.chain) {
+            return Err(Error::internal(format!("this side's chain: {flaw}")));
         }
         limits.check_own(entries.announced(), terms.dummies)?;
         let mut nonce = [0; 32];
@@ -124,12 +147,18 @@ impl Requester {
             normalisers: terms.normalisers,
             persons: entries.announced(),
             dummies: terms.dummies,
+            sizes: terms.sizes,
+            chain: terms.chain,
+            receipts: receipts(witness.as_ref()),
             ot_width: terms.ot_width,
         };
-        let hello = Hello { offer, words: terms.words, entries, charge: Charge::Reserved(reservation), rng };
+        let charge = Charge::Reserved(reservation);
+        let (words, published) = (terms.words, terms.published);
+        let hello = Hello { offer, words, published, entries, charge, witness, check_chain, rng };
         Ok(Requester {
             id: hello.offer.session,
             limits,
+            sizes: Vec::new(),
             stage: Stage::Hello {
                 hello: Box::new(hello),
                 answer: None,
@@ -146,7 +175,8 @@ impl Requester {
         };
         let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().responder_persons);
         let finished = run.finish()?;
-        Ok(Answered { sums: finished.sums, sizes: finished.sizes, dummies, peer_persons })
+        let (sums, sizes, receipt) = (finished.sums, finished.sizes, finished.receipt);
+        Ok(Answered { sums, sizes, dummies, peer_persons, receipt })
     }
 
     /// Holds the answer against the offer, field by field, and settles the session's parameters.
@@ -173,6 +203,10 @@ impl Requester {
         if answer.ot_width != offer.ot_width {
             return Err(wrong("ot-width", "is not the offer's".to_owned()));
         }
+        if answer.receipts != offer.receipts {
+            return Err(wrong("receipts", "is not the offer's".to_owned()));
+        }
+        check_published(&hello.published, answer, &offer.responder)?;
         let columns = offer.columns();
         let rows = |persons: u64| persons + columns as u64 * answer.dummies;
         if answer.tag_bytes != tag_bytes(rows(offer.persons), rows(answer.persons), columns) {
@@ -197,7 +231,7 @@ impl Requester {
                 return Err(wrong("word", format!("{bits} bits do not follow from the bounds")));
             }
             let owner = if aggregate.is_own() { Role::Requester } else { Role::Responder };
-            words.push(AgreedWord { owner, terms: *terms, width });
+            words.push(AgreedWord { owner, terms: terms.clone(), width });
         }
         Ok(Agreed {
             transcript: transcript_hash(offer, answer),
@@ -232,7 +266,7 @@ impl Requester {
                 if answer.is_some() {
                     return Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into());
                 }
-                *answer = Some(Answer::from_batch(batch)?);
+                *answer = Some(Box::new(Answer::from_batch(batch)?));
                 inbound.count_one()?;
                 Ok(())
             }
@@ -311,13 +345,18 @@ impl Session for Requester {
                     return Err(Error::internal("the hello was closed before both of its directions had ended"));
                 };
                 let agreed = self.settle(&hello, &answer)?;
-                let Hello { entries, charge, rng, .. } = *hello;
-                let run = Run::new(Role::Requester, agreed, entries, charge.proof()?, rng);
+                let Hello { offer, entries, charge, witness, check_chain, rng, .. } = *hello;
+                check_chain(&answer.chain)?;
+                let witnessed = witness.map(|witness| Witnessed { witness, offer, answer: *answer });
+                let closing = Closing { noise: Vec::new().into(), witnessed };
+                let run = Run::new(Role::Requester, agreed, entries, charge.proof()?, closing, rng);
                 self.stage = Stage::Run(Box::new(run));
                 Ok(())
             }
             Stage::Run(mut run) => {
-                run.advance()?;
+                let done = run.advance();
+                self.sizes = run.sizes().to_vec();
+                done?;
                 self.stage = Stage::Run(run);
                 Ok(())
             }
@@ -334,6 +373,32 @@ impl Session for Requester {
             Stage::Failed => Progress { rows_done: 0, rows_total: 0 },
         }
     }
+
+    fn sizes(&self) -> &[u64] {
+        &self.sizes
+    }
+}
+
+/// The answer against the terms that the share's owner has published.
+fn check_published(published: &ShareTerms, answer: &Answer, responder: &str) -> Result<(), Error> {
+    let (rows, outputs) = (published.filtered_rows.name(), published.outputs.per_query()?);
+    let changed = |what: &str, then: String, now: String| {
+        if then == now {
+            return Ok(());
+        }
+        Err(Error::Incompatible(format!(
+            "{responder}'s terms have changed since the query was planned ({what} was {then}, is {now}); run the query again"
+        )))
+    };
+    changed("minimum_matched", published.minimum_matched.to_string(), answer.minimum_matched.to_string())?;
+    changed("filtered_rows", rows.to_owned(), answer.filtered_rows.name().to_owned())?;
+    changed("sizes", published.sizes.to_string(), answer.sizes.to_string())?;
+    changed("outputs", outputs.to_string(), answer.outputs.to_string())
+}
+
+/// What a hello says where this side has these keys.
+pub(crate) fn receipts(witness: Option<&Witness>) -> Receipts {
+    if witness.is_some() { Receipts::X509 } else { Receipts::None }
 }
 
 pub(crate) fn failed() -> Error {

@@ -5,17 +5,20 @@ use arrow::datatypes::SchemaRef;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
-use crate::dp::Reservation;
+use zeroize::Zeroizing;
+
+use crate::dp::{QueryOutputs, Reservation};
 
 use super::frame::Outbound;
-use super::hello::{Answer, transcript_hash};
+use super::hello::{Answer, chain_flaw, transcript_hash};
 use super::limits::word_width;
 use super::matching::tag_bytes;
-use super::requester::{Charge, failed};
+use super::release::{Closing, Witnessed};
+use super::requester::{Charge, failed, receipts};
 use super::run::{Agreed, AgreedWord, Run};
 use super::{
-    Entries, Error, FilteredRows, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Role, Session, SessionId,
-    WordTerms, hello_schema,
+    ChainLink, Entries, Error, FilteredRows, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Receipts, Role,
+    Session, SessionId, SignedReceipt, SizesTerms, Witness, WordTerms, hello_schema,
 };
 
 /// What the responder's policy says to an offer that it permits.
@@ -23,7 +26,7 @@ use super::{
 pub struct AnswerTerms {
     /// The least number of dummies per column that this party's policy asks for.
     pub dummies: u64,
-    /// The clip bounds of each aggregate of the question.
+    /// Clip bounds and noise of each aggregate of the question.
     pub words: Vec<WordTerms>,
     /// The versioned normaliser of each match column, as the identifiers were normalised here.
     pub normalisers: Vec<String>,
@@ -31,6 +34,13 @@ pub struct AnswerTerms {
     pub minimum_matched: u64,
     /// What the filter did to the announced length.
     pub filtered_rows: FilteredRows,
+    /// The share's terms for sizes, as published.
+    pub sizes: SizesTerms,
+    /// What one query may use for its outputs, as published: [`OutputsTerms::per_query`](super::OutputsTerms::per_query).
+    pub outputs: QueryOutputs,
+    /// The newest links of this party's chain about the requester, newest first: 1 to
+    /// [`CHAIN_LINKS_MAX`](super::CHAIN_LINKS_MAX).
+    pub chain: Vec<ChainLink>,
 }
 
 /// What the responder has seen in the end.
@@ -42,11 +52,14 @@ pub struct Outcome {
     pub dummies: u64,
     /// Entries of the requester's table, as it announced them.
     pub peer_persons: u64,
+    /// The receipt, where both sides have keys.
+    pub receipt: Option<SignedReceipt>,
 }
 
 /// The responder's session. It begins with the offer in hand: its first phase sends the answer.
 pub struct Responder {
     id: SessionId,
+    sizes: Vec<u64>,
     stage: Stage,
 }
 
@@ -61,17 +74,21 @@ struct Hello {
     agreed: Agreed,
     entries: Entries,
     charge: Charge,
+    closing: Closing,
     rng: ChaCha20Rng,
 }
 
 impl Responder {
     /// A session that is about to answer `offer`. `entries` holds the totals of the question's aggregates over this
-    /// party's columns; `reservation` proves that this side's budget was charged.
+    /// party's columns; `reservation` proves that this side's budget was charged; a `witness` is there where, and only
+    /// where, the offer wants receipts. [`Offer::chain`] is the caller's to check, before anything is charged. `rng` must
+    /// be seeded by the operating system: the noise comes from it.
     pub fn new(
         offer: &Offer,
         terms: AnswerTerms,
         entries: Entries,
         reservation: Reservation,
+        witness: Option<Witness>,
         limits: Limits,
         mut rng: ChaCha20Rng,
     ) -> Result<Self, Error> {
@@ -89,14 +106,31 @@ impl Responder {
                 offer.normalisers.join(", ")
             )));
         }
+        if receipts(witness.as_ref()) != offer.receipts {
+            return Err(Error::Incompatible(match offer.receipts {
+                Receipts::None => format!(
+                    "{} asks for no receipt, {} signs each: both sides need a certificate, or neither",
+                    offer.requester, offer.responder
+                ),
+                Receipts::X509 => format!(
+                    "{} asks for a receipt, {} has no key to sign it: both sides need a certificate, or neither",
+                    offer.requester, offer.responder
+                ),
+            }));
+        }
+        if let Some(flaw) = chain_flaw(&terms.chain) {
+            return Err(Error::internal(format!("this side's chain: {flaw}")));
+        }
         let dummies = terms.dummies.max(offer.dummies);
         limits.check_peer("offer", offer.persons, offer.dummies)?;
+        limits.check_dummies(offer.dummies, terms.dummies)?;
         limits.check_own(entries.announced(), dummies)?;
         let persons = offer.persons.min(entries.announced());
         let mut words = Vec::with_capacity(aggregates.len());
-        for (terms, aggregate) in terms.words.iter().zip(aggregates) {
+        for (terms, aggregate) in terms.words.into_iter().zip(aggregates) {
             let owner = if aggregate.is_own() { Role::Requester } else { Role::Responder };
-            words.push(AgreedWord { owner, terms: *terms, width: word_width(persons, terms)? });
+            let width = word_width(persons, &terms)?;
+            words.push(AgreedWord { owner, terms, width });
         }
         let columns = offer.columns();
         let rows = |persons: u64| persons + columns as u64 * dummies;
@@ -109,11 +143,18 @@ impl Responder {
             dummies,
             tag_bytes: tag_bytes(rows(offer.persons), rows(entries.announced()), columns),
             normalisers: terms.normalisers,
-            words: words.iter().map(|word| (word.terms, 8 * word.width.bytes() as u8)).collect(),
+            words: words.iter().map(|word| (word.terms.clone(), 8 * word.width.bytes() as u8)).collect(),
             minimum_matched: terms.minimum_matched,
             filtered_rows: terms.filtered_rows,
+            sizes: terms.sizes,
+            outputs: terms.outputs,
+            chain: terms.chain,
+            receipts: offer.receipts,
             ot_width: offer.ot_width,
         };
+        // All of it, for the requester's own words too, before the answer leaves: how long it takes says nothing then.
+        let noise = Zeroizing::new(words.iter().map(|word| word.terms.noise.sample(&mut rng)).collect());
+        let witnessed = witness.map(|witness| Witnessed { witness, offer: offer.clone(), answer: answer.clone() });
         let agreed = Agreed {
             transcript: transcript_hash(offer, &answer),
             columns,
@@ -124,9 +165,11 @@ impl Responder {
             minimum_matched: answer.minimum_matched,
             ot_width: answer.ot_width,
         };
-        let hello = Hello { answer, agreed, entries, charge: Charge::Reserved(reservation), rng };
+        let closing = Closing { noise, witnessed };
+        let hello = Hello { answer, agreed, entries, charge: Charge::Reserved(reservation), closing, rng };
         Ok(Responder {
             id: offer.session,
+            sizes: Vec::new(),
             stage: Stage::Hello { hello: Box::new(hello), outbound: Outbound::new(1), offer_ended: false },
         })
     }
@@ -137,7 +180,8 @@ impl Responder {
             return Err(Error::internal("the outcome of a session that has not ended"));
         };
         let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().requester_persons);
-        Ok(Outcome { sizes: run.finish()?.sizes, dummies, peer_persons })
+        let finished = run.finish()?;
+        Ok(Outcome { sizes: finished.sizes, dummies, peer_persons, receipt: finished.receipt })
     }
 
     fn next_output(&mut self) -> Result<Output, Error> {
@@ -235,12 +279,15 @@ impl Session for Responder {
                 if !(outbound.is_done() && offer_ended) {
                     return Err(Error::internal("the hello was closed before both of its directions had ended"));
                 }
-                let Hello { agreed, entries, charge, rng, .. } = *hello;
-                self.stage = Stage::Run(Box::new(Run::new(Role::Responder, agreed, entries, charge.proof()?, rng)));
+                let Hello { agreed, entries, charge, closing, rng, .. } = *hello;
+                let run = Run::new(Role::Responder, agreed, entries, charge.proof()?, closing, rng);
+                self.stage = Stage::Run(Box::new(run));
                 Ok(())
             }
             Stage::Run(mut run) => {
-                run.advance()?;
+                let done = run.advance();
+                self.sizes = run.sizes().to_vec();
+                done?;
                 self.stage = Stage::Run(run);
                 Ok(())
             }
@@ -254,5 +301,9 @@ impl Session for Responder {
             Stage::Run(run) => run.progress(),
             Stage::Failed => Progress { rows_done: 0, rows_total: 0 },
         }
+    }
+
+    fn sizes(&self) -> &[u64] {
+        &self.sizes
     }
 }

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch};
+use arrow::array::{FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::dp::Spent;
-use crate::mpc::{AdditiveShares, WordWidth};
+use crate::mpc::WordWidth;
 
 use super::aggregation::{Aggregation, Owned};
-use super::frame::{Inbound, Outbound, binary_column, binary_schema};
+use super::frame::{Inbound, Outbound, binary_schema};
 use super::hello::WordTerms;
 use super::matching::Matching;
+use super::receipt::SignedReceipt;
+use super::release::{Closing, Release, Released, check_transcript};
 use super::table::{Entries, WireTable};
 use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
@@ -34,7 +36,7 @@ pub(crate) struct Agreed {
 }
 
 /// One aggregate, settled.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct AgreedWord {
     pub(crate) owner: Role,
     pub(crate) terms: WordTerms,
@@ -62,6 +64,8 @@ pub(crate) struct Finished {
     pub(crate) sizes: Vec<u64>,
     /// The opened sums, for the requester; empty for the responder.
     pub(crate) sums: Vec<i128>,
+    /// The receipt, where the hello says that there is one.
+    pub(crate) receipt: Option<SignedReceipt>,
 }
 
 /// The run after the hello.
@@ -71,6 +75,8 @@ pub(crate) struct Run {
     /// Proof that the budget was charged: a run cannot be made without one.
     _spent: Spent,
     sizes: Vec<u64>,
+    /// Until the release opens.
+    closing: Option<Closing>,
     stage: Stage,
 }
 
@@ -78,13 +84,20 @@ enum Stage {
     Confirm { entries: Entries, rng: ChaCha20Rng, outbound: Outbound, inbound: Inbound },
     Match { matching: Box<Matching>, rng: ChaCha20Rng },
     Aggregate(Box<Aggregation>),
-    Release { shares: AdditiveShares, sums: Vec<i128>, outbound: Outbound, inbound: Inbound },
-    Finished { sums: Vec<i128> },
+    Release(Box<Release>),
+    Finished { sums: Vec<i128>, receipt: Option<SignedReceipt> },
     Failed,
 }
 
 impl Run {
-    pub(crate) fn new(role: Role, agreed: Agreed, entries: Entries, spent: Spent, rng: ChaCha20Rng) -> Self {
+    pub(crate) fn new(
+        role: Role,
+        agreed: Agreed,
+        entries: Entries,
+        spent: Spent,
+        closing: Closing,
+        rng: ChaCha20Rng,
+    ) -> Self {
         let outbound = Outbound::new(1);
         let inbound = Inbound::new(Phase::Confirm, confirm_schema(), 1);
         Run {
@@ -92,6 +105,7 @@ impl Run {
             agreed,
             _spent: spent,
             sizes: Vec::new(),
+            closing: Some(closing),
             stage: Stage::Confirm { entries, rng, outbound, inbound },
         }
     }
@@ -100,12 +114,17 @@ impl Run {
         &self.agreed
     }
 
+    /// The noisy number of matches per column, as far as columns have been matched.
+    pub(crate) fn sizes(&self) -> &[u64] {
+        &self.sizes
+    }
+
     pub(crate) fn phase(&self) -> Option<Phase> {
         match &self.stage {
             Stage::Confirm { .. } => Some(Phase::Confirm),
             Stage::Match { matching, .. } => matching.phase(),
             Stage::Aggregate(aggregation) => aggregation.phase(),
-            Stage::Release { .. } => Some(Phase::Release),
+            Stage::Release(_) => Some(Phase::Release),
             Stage::Finished { .. } | Stage::Failed => None,
         }
     }
@@ -115,10 +134,7 @@ impl Run {
         match &self.stage {
             Stage::Match { matching, .. } => (matching.schema(), matching.schema()),
             Stage::Aggregate(aggregation) => aggregation.schemas(),
-            Stage::Release { .. } => match self.role {
-                Role::Requester => (confirm_schema(), release_schema()),
-                Role::Responder => (release_schema(), confirm_schema()),
-            },
+            Stage::Release(release) => release.schemas(),
             _ => (confirm_schema(), confirm_schema()),
         }
     }
@@ -127,7 +143,8 @@ impl Run {
         match &self.stage {
             Stage::Match { matching, .. } => matching.progress(),
             Stage::Aggregate(aggregation) => aggregation.progress(),
-            Stage::Confirm { outbound, inbound, .. } | Stage::Release { outbound, inbound, .. } => {
+            Stage::Release(release) => release.progress(),
+            Stage::Confirm { outbound, inbound, .. } => {
                 Progress { rows_done: outbound.sent() + inbound.seen(), rows_total: outbound.total() + inbound.total() }
             }
             Stage::Finished { .. } | Stage::Failed => Progress { rows_done: 0, rows_total: 0 },
@@ -143,18 +160,7 @@ impl Run {
             }),
             Stage::Match { matching, .. } => matching.poll_output(),
             Stage::Aggregate(aggregation) => aggregation.poll_output(),
-            Stage::Release { shares, outbound, inbound, .. } => match self.role {
-                Role::Requester => Ok(match outbound.next_rows() {
-                    Some(_) => Output::Batch(transcript_batch(&transcript)?),
-                    None => Output::Done,
-                }),
-                // The shares leave once the requester has shown that it still holds the same transcript.
-                Role::Responder if inbound.seen() < inbound.total() => Ok(Output::Wait),
-                Role::Responder => match outbound.next_rows() {
-                    Some(rows) => Ok(Output::Batch(release_batch(&transcript, &shares.words()[rows])?)),
-                    None => Ok(Output::Done),
-                },
-            },
+            Stage::Release(release) => release.poll_output(),
             Stage::Finished { .. } => Ok(Output::Done),
             Stage::Failed => Err(Error::internal("a failed session was asked for output")),
         }
@@ -168,24 +174,15 @@ impl Run {
             }
             Stage::Match { matching, .. } => matching.receive(batch),
             Stage::Aggregate(aggregation) => aggregation.receive(batch),
-            Stage::Release { shares, sums, inbound, .. } => {
-                let rows = inbound.accept(batch)?;
-                check_transcript(&self.agreed.transcript, batch)?;
-                if self.role == Role::Requester {
-                    let widths = shares.widths()[rows.clone()].to_vec();
-                    let theirs = read_shares(binary_column(batch, 1)?, widths.clone())?;
-                    let ours = AdditiveShares::new(widths, shares.words()[rows].to_vec()).map_err(Error::internal)?;
-                    sums.extend(AdditiveShares::open(&ours, &theirs).map_err(Error::internal)?);
-                }
-                Ok(())
-            }
+            Stage::Release(release) => release.receive(batch),
             Stage::Finished { .. } | Stage::Failed => Err(Error::internal("a batch after the session's end")),
         }
     }
 
     pub(crate) fn end_input(&mut self) -> Result<(), Error> {
         match &mut self.stage {
-            Stage::Confirm { inbound, .. } | Stage::Release { inbound, .. } => Ok(inbound.end()?),
+            Stage::Confirm { inbound, .. } => Ok(inbound.end()?),
+            Stage::Release(release) => release.end_input(),
             Stage::Match { matching, .. } => matching.end_input(),
             Stage::Aggregate(aggregation) => aggregation.end_input(),
             Stage::Finished { .. } | Stage::Failed => Err(Error::internal("an end after the session's end")),
@@ -209,6 +206,7 @@ impl Run {
                 both_ended(matching.phase_ended())?;
                 matching.advance()?;
                 if matching.phase().is_some() {
+                    self.note_size(&matching);
                     Stage::Match { matching, rng }
                 } else {
                     let matches = matching.finish();
@@ -226,9 +224,10 @@ impl Run {
                     self.open_release(aggregation.finish()?)?
                 }
             }
-            Stage::Release { sums, outbound, inbound, .. } => {
-                both_ended(outbound.is_done() && inbound.is_ended())?;
-                Stage::Finished { sums }
+            Stage::Release(release) => {
+                both_ended(release.is_ended())?;
+                let Released { sums, receipt } = release.finish()?;
+                Stage::Finished { sums, receipt }
             }
             Stage::Finished { .. } | Stage::Failed => {
                 return Err(Error::internal("a session that has ended was asked to go on"));
@@ -243,9 +242,9 @@ impl Run {
     /// them at a row of its own, must not hear from an error whether that row matched.
     pub(crate) fn finish(mut self) -> Result<Finished, Error> {
         match std::mem::replace(&mut self.stage, Stage::Failed) {
-            Stage::Finished { sums } => {
+            Stage::Finished { sums, receipt } => {
                 self.check_bounds(&sums)?;
-                Ok(Finished { sizes: self.sizes, sums })
+                Ok(Finished { sizes: self.sizes, sums, receipt })
             }
             _ => Err(Error::internal("the outcome of a session that has not ended")),
         }
@@ -268,29 +267,35 @@ impl Run {
         Ok(())
     }
 
-    fn open_release(&self, owned: Owned) -> Result<Stage, Error> {
+    fn open_release(&mut self, owned: Owned) -> Result<Stage, Error> {
         let shares = owned.in_question_order(&self.agreed)?;
-        let words = shares.widths().len() as u64;
-        let (out_rows, in_rows, in_schema) = match self.role {
-            Role::Requester => (1, words, release_schema()),
-            Role::Responder => (words, 1, confirm_schema()),
-        };
-        Ok(Stage::Release {
-            shares,
-            sums: Vec::new(),
-            outbound: Outbound::new(out_rows),
-            inbound: Inbound::new(Phase::Release, in_schema, in_rows),
-        })
+        let closing = self.closing.take().ok_or_else(|| Error::internal("a release was opened twice"))?;
+        let release = Release::new(self.role, self.agreed.transcript, shares, closing, &self.sizes)?;
+        Ok(Stage::Release(Box::new(release)))
     }
 
-    /// A sum outside what n clipped totals can make is the peer's doing: better an error than a wrong answer.
+    /// Column k − 1 has been matched when `elements-k` opens: in it go both tables' unmatched rows.
+    fn note_size(&mut self, matching: &Matching) {
+        if let Some(Phase::Elements(k)) = matching.phase()
+            && self.sizes.len() + 2 == usize::from(k)
+        {
+            let rows = self.agreed.rows(Role::Requester) + self.agreed.rows(Role::Responder);
+            let matched = (rows - matching.progress().rows_total) / 2;
+            self.sizes.push(matched - self.sizes.iter().sum::<u64>());
+        }
+    }
+
+    /// A sum outside what n clipped totals and the noise can make (but for the noise's outermost 2^-64) is the peer's
+    /// doing: better an error than a wrong answer.
     fn check_bounds(&self, sums: &[i128]) -> Result<(), Error> {
         let persons = i128::from(self.agreed.requester_persons.min(self.agreed.responder_persons));
         for (sum, word) in sums.iter().zip(&self.agreed.words) {
-            let least = persons * word.terms.min.min(0);
-            let greatest = persons * word.terms.max.max(0);
+            // The word's width has room for both, with its sign.
+            let tail = i128::try_from(word.terms.noise.tail()).unwrap_or(i128::MAX);
+            let least = (persons * word.terms.min.min(0)).saturating_sub(tail);
+            let greatest = (persons * word.terms.max.max(0)).saturating_add(tail);
             if !(least..=greatest).contains(sum) {
-                let reason = "a sum opens to more than the clip bounds allow".to_owned();
+                let reason = "a sum opens to more than the clip bounds and the noise allow".to_owned();
                 return Err(PeerMisbehaved::Inconsistent { phase: Phase::Release, reason }.into());
             }
         }
@@ -313,40 +318,7 @@ fn confirm_schema() -> SchemaRef {
     binary_schema(&[("transcript", 32)])
 }
 
-fn release_schema() -> SchemaRef {
-    binary_schema(&[("transcript", 32), ("share", 16)])
-}
-
 fn transcript_batch(transcript: &[u8; 32]) -> Result<RecordBatch, Error> {
     let array = FixedSizeBinaryArray::new(32, transcript.to_vec().into(), None);
     RecordBatch::try_new(confirm_schema(), vec![Arc::new(array)]).map_err(Error::internal)
-}
-
-/// One row per word: the transcript, and the share as 16 bytes, little-endian (zeros above a 64-bit word).
-fn release_batch(transcript: &[u8; 32], words: &[u128]) -> Result<RecordBatch, Error> {
-    let transcripts: ArrayRef = Arc::new(FixedSizeBinaryArray::new(32, transcript.repeat(words.len()).into(), None));
-    let shares: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let shares: ArrayRef = Arc::new(FixedSizeBinaryArray::new(16, shares.into(), None));
-    RecordBatch::try_new(release_schema(), vec![transcripts, shares]).map_err(Error::internal)
-}
-
-fn check_transcript(expected: &[u8; 32], batch: &RecordBatch) -> Result<(), Error> {
-    let column = binary_column(batch, 0)?;
-    let equal = (0..batch.num_rows()).all(|row| column.value(row) == expected);
-    if equal { Ok(()) } else { Err(PeerMisbehaved::Transcript.into()) }
-}
-
-fn read_shares(column: &FixedSizeBinaryArray, widths: Vec<WordWidth>) -> Result<AdditiveShares, Error> {
-    let mut words = Vec::with_capacity(widths.len());
-    for (row, width) in widths.iter().enumerate() {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(column.value(row));
-        let word = u128::from_le_bytes(bytes);
-        if *width == WordWidth::Bits64 && word >> 64 != 0 {
-            let reason = "a 64-bit share has more than 64 bits".to_owned();
-            return Err(PeerMisbehaved::Inconsistent { phase: Phase::Release, reason }.into());
-        }
-        words.push(word);
-    }
-    AdditiveShares::new(widths, words).map_err(Error::internal)
 }

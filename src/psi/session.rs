@@ -1,7 +1,8 @@
 //! The seam between a session and whoever moves its messages: no I/O, no clock, no async.
 //!
 //! Method kinds and their order, as a driver needs them:
-//! - *getters*: [`Session::phase`], [`Session::out_schema`], [`Session::in_schema`], [`Session::progress`].
+//! - *getters*: [`Session::phase`], [`Session::out_schema`], [`Session::in_schema`], [`Session::progress`],
+//!   [`Session::sizes`].
 //! - *outputs*: [`Session::poll_output`]; call it whenever the channel has room, until it says
 //!   [`Output::Done`]. [`Output::Wait`] means: nothing before the next input.
 //! - *inputs*: [`Session::receive`] for each batch of the peer's direction, then one
@@ -69,4 +70,9 @@ pub trait Session: Send + 'static {
     fn advance(&mut self) -> Result<(), Error>;
     /// How far the open phase has come.
     fn progress(&self) -> Progress;
+    /// The noisy number of matches of each column that this side has seen so far, dummies included; a failed session
+    /// still tells, so that its side can note what was revealed. None, for a session that matches nothing.
+    fn sizes(&self) -> &[u64] {
+        &[]
+    }
 }

@@ -4,7 +4,11 @@
 //! and nothing a peer can do to a message is taken for an honest one. Method: a loop that hands each batch over,
 //! with a hook that may change it; bounded steps, no I/O, no clock.
 
+mod offered;
+mod released;
+
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow::array::{LargeBinaryArray, RecordBatch};
 use proptest::prelude::*;
@@ -12,7 +16,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::*;
-use crate::dp::{Charge, Reservation, Settlement};
+use crate::dp::{Charge, Noise, Reservation, Settlement};
 
 /// A budget that always grants.
 struct Free;
@@ -41,7 +45,38 @@ struct Setting {
     ot_width: u8,
     minimum_matched: u64,
     bound: i128,
+    noise: Noise,
+    keys: Option<Keys>,
     seed: u64,
+}
+
+/// A key of one byte each: what a side signs with, and what it takes the other's to be.
+#[derive(Clone, Copy, Debug)]
+struct Keys {
+    requester: u8,
+    responder: u8,
+    responder_as_known: u8,
+    requester_as_known: u8,
+}
+
+impl Keys {
+    const HONEST: Keys = Keys { requester: 1, responder: 2, responder_as_known: 2, requester_as_known: 1 };
+}
+
+/// A signature that anybody could make, for sessions of which none tries.
+struct Toy(u8);
+
+impl Signer for Toy {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        use sha2::{Digest, Sha512};
+        Ok(Sha512::digest([&[self.0], message].concat()).to_vec())
+    }
+}
+
+impl Verifier for Toy {
+    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Error> {
+        if self.sign(message)? == signature { Ok(()) } else { Err(Error::Caller("not this key's".to_owned())) }
+    }
 }
 
 impl Setting {
@@ -56,7 +91,44 @@ impl Setting {
             ot_width: 2,
             minimum_matched: 0,
             bound: 1000,
+            noise: Noise::None,
+            keys: None,
             seed: 1,
+        }
+    }
+
+    fn witness(&self, role: Role) -> Option<Witness> {
+        self.keys.map(|keys| match role {
+            Role::Requester => {
+                Witness { own: Arc::new(Toy(keys.requester)), peer: Arc::new(Toy(keys.responder_as_known)) }
+            }
+            Role::Responder => {
+                Witness { own: Arc::new(Toy(keys.responder)), peer: Arc::new(Toy(keys.requester_as_known)) }
+            }
+        })
+    }
+
+    fn published(&self) -> ShareTerms {
+        ShareTerms {
+            table: "purchases".to_owned(),
+            identifiers: Vec::new(),
+            aggregates: Vec::new(),
+            filter_on: Vec::new(),
+            requester_values: None,
+            minimum_matched: self.minimum_matched,
+            filtered_rows: FilteredRows::Hide,
+            sizes: SizesTerms::Private { epsilon: 2.0, delta: None, queries: 10, columns: 3 },
+            outputs: OutputsTerms::Private {
+                per_query: "epsilon 2/5".to_owned(),
+                epsilon: 4.0,
+                delta: None,
+                queries: 10,
+            },
+            group_by: Vec::new(),
+            max_labels: 1,
+            max_parts: 1,
+            period: "forever".to_owned(),
+            approval: false,
         }
     }
 
@@ -69,9 +141,9 @@ impl Setting {
     }
 
     fn words(&self) -> Vec<WordTerms> {
-        let sum = WordTerms { min: -self.bound, max: self.bound, decimals: 0 };
-        let count = WordTerms { min: 0, max: 1, decimals: 0 };
-        if self.own_sum { vec![count, sum, sum] } else { vec![count, sum] }
+        let word = |min, max| WordTerms { min, max, decimals: 0, noise: self.noise.clone() };
+        let (count, sum) = (word(0, 1), word(-self.bound, self.bound));
+        if self.own_sum { vec![count, sum.clone(), sum] } else { vec![count, sum] }
     }
 
     fn entries(&self, rows: &Rows, values: Vec<Vec<i128>>, fillers: u64) -> Entries {
@@ -96,6 +168,9 @@ impl Setting {
             dummies: self.dummies.0,
             ot_width: self.ot_width,
             words: self.words(),
+            sizes: SizesTerms::Exact { queries: 100 },
+            chain: vec![ChainLink { seq: 4, hash: [4; 32] }, ChainLink { seq: 3, hash: [3; 32] }],
+            published: self.published(),
         }
     }
 
@@ -103,7 +178,9 @@ impl Setting {
         let values = if self.own_sum { vec![self.requester.iter().map(|(_, v)| *v).collect()] } else { Vec::new() };
         let entries = self.entries(&self.requester, values, self.fillers.0);
         let rng = ChaCha20Rng::seed_from_u64(self.seed);
-        Requester::new(self.offer(), entries, granted(), Limits::default(), rng)
+        let witness = self.witness(Role::Requester);
+        let check_chain: ChainCheck = Box::new(|_| Ok(()));
+        Requester::new(self.offer(), entries, granted(), witness, check_chain, Limits::default(), rng)
     }
 
     fn responder(&self, offer: &Offer) -> Result<Responder, Error> {
@@ -116,9 +193,13 @@ impl Setting {
             normalisers: vec!["exact/1".to_owned(); self.columns],
             minimum_matched: self.minimum_matched,
             filtered_rows: FilteredRows::Hide,
+            sizes: self.published().sizes,
+            outputs: self.published().outputs.per_query()?,
+            chain: vec![ChainLink { seq: 9, hash: [9; 32] }],
         };
         let rng = ChaCha20Rng::seed_from_u64(self.seed ^ u64::MAX);
-        Responder::new(offer, terms, entries, granted(), Limits::default(), rng)
+        let witness = self.witness(Role::Responder);
+        Responder::new(offer, terms, entries, granted(), witness, Limits::default(), rng)
     }
 
     /// The model: column by column, unmatched persons with equal identifiers match.
@@ -184,6 +265,14 @@ fn carry(from: &mut dyn Session, to: &mut dyn Session, sent: &mut usize, hook: H
 
 /// Runs both sessions to their end; an error carries the side that raised it.
 fn run(setting: &Setting, hook: Hook<'_>) -> Result<(Answered, Outcome), Failure> {
+    let (mut requester, mut responder) = open(setting, hook)?;
+    drive(&mut requester, &mut responder, hook)?;
+    let answered = requester.into_answer().map_err(Failure::Requester)?;
+    Ok((answered, responder.into_outcome().map_err(Failure::Responder)?))
+}
+
+/// Both sessions with the offer handed over.
+fn open(setting: &Setting, hook: Hook<'_>) -> Result<(Requester, Responder), Failure> {
     let mut requester = setting.requester().map_err(Failure::Requester)?;
     let Output::Batch(offer) = requester.poll_output().map_err(Failure::Requester)? else { panic!("no offer") };
     let mut batches = hook(Role::Requester, Phase::Hello, 0, offer);
@@ -192,22 +281,23 @@ fn run(setting: &Setting, hook: Hook<'_>) -> Result<(Answered, Outcome), Failure
     for batch in batches {
         responder.receive(batch).map_err(Failure::Responder)?;
     }
+    Ok((requester, responder))
+}
+
+fn drive(requester: &mut Requester, responder: &mut Responder, hook: Hook<'_>) -> Result<(), Failure> {
     for _ in 0..64 {
         let phase = requester.phase();
         assert_eq!(phase, responder.phase());
-        let Some(phase) = phase else {
-            let answered = requester.into_answer().map_err(Failure::Requester)?;
-            return Ok((answered, responder.into_outcome().map_err(Failure::Responder)?));
-        };
+        let Some(phase) = phase else { return Ok(()) };
         let (mut up, mut down) = ((false, 0), (false, 0));
         for _ in 0..3 {
             if !up.0 {
                 // An error of `from` and one of `to` are told apart by role below.
-                up.0 = carry(&mut requester, &mut responder, &mut up.1, hook)
+                up.0 = carry(requester, responder, &mut up.1, hook)
                     .map_err(|error| blame(phase, Role::Requester, error))?;
             }
             if !down.0 {
-                down.0 = carry(&mut responder, &mut requester, &mut down.1, hook)
+                down.0 = carry(responder, requester, &mut down.1, hook)
                     .map_err(|error| blame(phase, Role::Responder, error))?;
             }
         }

@@ -3,6 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dp::QueryOutputs;
+
+use super::Error;
+use super::hello::one_spelling;
+
 /// A sixteen-byte name of one session, chosen at random by the requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(pub [u8; 16]);
@@ -137,6 +142,26 @@ pub struct ShareTerms {
     pub sizes: SizesTerms,
     /// The privacy of outputs.
     pub outputs: OutputsTerms,
+    /// Columns that may be grouped by, each with its public labels.
+    pub group_by: Vec<GroupTerms>,
+    /// The most labels that one person counts in.
+    pub max_labels: u32,
+    /// The most groups of its own that the asker may form.
+    pub max_parts: u32,
+    /// When the budget renews: `forever` (never), `day`, `week` or `month`.
+    pub period: String,
+    /// Whether the owner approves each new question before it is answered.
+    pub approval: bool,
+}
+
+/// A column of a share that may be grouped by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupTerms {
+    /// The column.
+    pub column: String,
+    /// Its labels: a list of the policy's, never of the data's.
+    pub labels: Vec<String>,
 }
 
 /// One identifier of a share.
@@ -206,6 +231,10 @@ impl FilteredRows {
             FilteredRows::Reveal => "reveal",
         }
     }
+
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        [FilteredRows::Hide, FilteredRows::Pad, FilteredRows::Reveal].into_iter().find(|rows| rows.name() == name)
+    }
 }
 
 /// The privacy of the matched sizes.
@@ -230,10 +259,132 @@ pub enum SizesTerms {
     },
 }
 
+impl std::fmt::Display for SizesTerms {
+    /// The wire's form: `exact QUERIES`, or `private EPSILON DELTA QUERIES COLUMNS` with the word `default` for a delta
+    /// that is not given; the numbers as decimals without an exponent, the shortest that are read back as the same.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SizesTerms::Exact { queries } => write!(f, "exact {queries}"),
+            SizesTerms::Private { epsilon, delta, queries, columns } => {
+                let delta = delta.map_or_else(|| "default".to_owned(), |delta| delta.to_string());
+                write!(f, "private {epsilon} {delta} {queries} {columns}")
+            }
+        }
+    }
+}
+
+impl std::str::FromStr for SizesTerms {
+    type Err = ();
+
+    /// Reads exactly what `Display` prints, for an epsilon above 0 and a delta between 0 and 1.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let parts: Vec<&str> = text.split(' ').collect();
+        let above_zero = |text: &str| one_spelling::<f64>(text).filter(|number| number.is_finite() && *number > 0.0);
+        let read = || match parts[..] {
+            ["exact", queries] => Some(SizesTerms::Exact { queries: one_spelling(queries)? }),
+            ["private", epsilon, delta, queries, columns] => Some(SizesTerms::Private {
+                epsilon: above_zero(epsilon)?,
+                delta: match delta {
+                    "default" => None,
+                    delta => Some(above_zero(delta).filter(|delta| *delta < 1.0)?),
+                },
+                queries: one_spelling(queries)?,
+                columns: one_spelling(columns)?,
+            }),
+            _ => None,
+        };
+        read().ok_or(())
+    }
+}
+
 /// The privacy of the released aggregates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "mode", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OutputsTerms {
     /// Results are exact.
     Exact,
+    /// Differential privacy of all outputs of `queries` queries together.
+    Private {
+        /// What one query may use, as [`QueryOutputs`] prints it: the number that the noise is computed from, exact, so
+        /// that it is the same on every machine.
+        per_query: String,
+        /// The budget's epsilon, for people to read.
+        epsilon: f64,
+        /// The budget's delta, for people to read; `None`: pure differential privacy.
+        delta: Option<f64>,
+        /// T: the number of queries that the budget allows.
+        queries: u64,
+    },
+}
+
+impl OutputsTerms {
+    /// What one query may use.
+    ///
+    /// # Errors
+    /// [`Error::Incompatible`]: the owner published a text that this version cannot read.
+    pub fn per_query(&self) -> Result<QueryOutputs, Error> {
+        match self {
+            OutputsTerms::Exact => Ok(QueryOutputs::Exact),
+            OutputsTerms::Private { per_query, .. } => one_spelling(per_query).ok_or_else(|| {
+                let text: String = per_query.chars().take(100).filter(|c| !c.is_control()).collect();
+                Error::Incompatible(format!(
+                    "the share's terms for outputs, '{text}', are none that this version knows"
+                ))
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_for_sizes_have_one_spelling_each() {
+        let private = |epsilon, delta| SizesTerms::Private { epsilon, delta, queries: 10, columns: 2 };
+        for (terms, text) in [
+            (SizesTerms::Exact { queries: 7 }, "exact 7"),
+            (private(2.0, None), "private 2 default 10 2"),
+            (private(0.1, Some(1e-7)), "private 0.1 0.0000001 10 2"),
+            (private(1e21, Some(0.5)), "private 1000000000000000000000 0.5 10 2"),
+        ] {
+            assert_eq!(terms.to_string(), text);
+            assert_eq!(text.parse(), Ok(terms));
+        }
+        for text in [
+            "",
+            "exact",
+            "exact 07",
+            "exact 7 ",
+            "exact -1",
+            "private 2.0 default 10 2",
+            "private 2e0 default 10 2",
+            "private +2 default 10 2",
+            "private 0 default 10 2",
+            "private -2 default 10 2",
+            "private inf default 10 2",
+            "private NaN default 10 2",
+            "private 2 1 10 2",
+            "private 2 0 10 2",
+            "private 2 default 10 256",
+            "private 2 default 10",
+            "private 2 default 10 2 3",
+        ] {
+            assert!(text.parse::<SizesTerms>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn terms_for_outputs_give_the_exact_number_or_say_that_they_cannot() {
+        let private = |per_query: &str| OutputsTerms::Private {
+            per_query: per_query.to_owned(),
+            epsilon: 4.0,
+            delta: None,
+            queries: 10,
+        };
+        assert_eq!(OutputsTerms::Exact.per_query(), Ok(QueryOutputs::Exact));
+        assert_eq!(private("epsilon 2/5").per_query().unwrap().to_string(), "epsilon 2/5");
+        assert!(matches!(private("epsilon 4/10").per_query(), Err(Error::Incompatible(_))));
+        assert!(matches!(private("sigma 1/2").per_query(), Err(Error::Incompatible(_))));
+    }
 }
