@@ -120,7 +120,7 @@ fn run(folder: &Path, ids: usize, rows: i64) -> Result<(), Failure> {
 
     let party = Arc::new(Party::load(folder.join("asking.toml"))?);
     let bytes = Arc::new(Bytes::default());
-    let asker = Asker::new(Arc::clone(&party), Budgets::new(&party))?.with_observer(Arc::clone(&bytes) as _);
+    let asker = Asker::new(Arc::clone(&party), Budgets::in_memory(&party))?.with_observer(Arc::clone(&bytes) as _);
     let terms: Vec<String> = (0..ids).map(|k| format!("c.id{k} = p.id{k}")).collect();
     let sql = format!(
         "SELECT PRIVATE_INTERSECT_SUM(p.amount) AS total FROM customers c JOIN answering.purchases p ON {}",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datafusion::prelude::SessionContext;
 use datafusion_psi::cli::examples::{self, EXAMPLES, Measure, STORIES, Setting, Story};
-use datafusion_psi::{Asker, Budgets, Party, peer_server, register_all, register_tables};
+use datafusion_psi::{Asker, Budgets, Party, SystemClock, peer_server, register_all, register_tables};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -44,7 +44,7 @@ async fn open(story: &'static Story) -> Parties {
     let mut sessions = BTreeMap::new();
     for (outline, listener) in story.parties.iter().zip(listeners) {
         let party = Arc::new(Party::load(story.policy(root.path(), outline.name)).unwrap());
-        let budgets = Budgets::new(&party);
+        let budgets = Budgets::load(&party, Arc::new(SystemClock)).unwrap();
         let server = peer_server(&party, budgets.clone()).unwrap();
         servers.spawn(async move { server.serve(listener, std::future::pending()).await.unwrap() });
         let mut ctx = SessionContext::new();

@@ -32,7 +32,10 @@ impl Keys {
     }
 
     /// The way to a peer.
-    pub(super) fn link(&self, party: &Party, peer: &Peer, deadlines: Deadlines) -> Result<transport::Peer, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Caller`] for an address that cannot be one, or where this party has no certificate and the peer wants one.
+    pub fn link(&self, party: &Party, peer: &Peer, deadlines: Deadlines) -> Result<transport::Peer, Error> {
         if peer.plaintext {
             return transport::Peer::new(&peer.name, &party.name, &peer.address, deadlines);
         }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, bail};
 
 use crate::policy::Party;
-use crate::transport::{Deadlines, Peer};
+use crate::sql::Keys;
+use crate::transport::Deadlines;
 
 /// How long a server may take until it answers: on a busy machine it opens its tables first.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ impl Server {
                     log.lines().last().unwrap_or("no word in its log")
                 );
             }
-            let peer = Peer::new(&known.name, &asker.name, &known.address, Deadlines::default())?;
+            let peer = Keys::of(asker)?.link(asker, known, Deadlines::default())?;
             match peer.shares().await {
                 Ok(_) => return Ok(()),
                 Err(error) if began.elapsed() > START_MAX => {

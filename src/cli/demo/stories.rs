@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::generate::{self, Generated, write_parquet};
+use crate::policy::{Budgets, Party};
+use crate::transport::tls;
 
 /// Two parties that have people in common.
 #[derive(Debug)]
@@ -110,7 +112,11 @@ pub struct WrittenTable {
 impl Story {
     /// The party.toml of a party, where `root` is the demo's folder.
     pub fn policy(&self, root: &Path, party: &str) -> PathBuf {
-        root.join(self.name).join(party).join("party.toml")
+        self.folder(root, party).join("party.toml")
+    }
+
+    fn folder(&self, root: &Path, party: &str) -> PathBuf {
+        root.join(self.name).join(party)
     }
 
     /// The party of the story that is not `party`.
@@ -119,17 +125,33 @@ impl Story {
         if party == one { two } else { one }
     }
 
-    /// Writes both parties' folders: policies and tables.
+    /// Writes both parties' folders: keys, policies, empty ledgers and tables. What an earlier demo left of keys and
+    /// ledgers is removed.
     ///
     /// # Errors
     /// The file that cannot be written.
     pub fn write(&self, root: &Path, setting: &Setting) -> anyhow::Result<Vec<WrittenTable>> {
+        for party in &self.parties {
+            let folder = self.folder(root, party.name);
+            for old in ["tls", "state"].map(|name| folder.join(name)) {
+                if old.exists() {
+                    std::fs::remove_dir_all(&old).with_context(|| format!("{} cannot be removed", old.display()))?;
+                }
+            }
+            let keys = folder.join("tls");
+            std::fs::create_dir_all(&keys).with_context(|| format!("{} cannot be created", keys.display()))?;
+            tls::write(&keys, party.name)?;
+        }
+        for party in &self.parties {
+            let (own, other) = (self.folder(root, party.name), self.other(party.name));
+            let certificate = format!("{other}.pem");
+            let from = self.folder(root, other).join("tls").join(&certificate);
+            std::fs::copy(&from, own.join("tls").join(&certificate))
+                .with_context(|| format!("{} cannot be given to '{}'", from.display(), party.name))?;
+        }
         let [one, two] = setting.ports;
         for (party, own, peer) in [(&self.parties[0], one, two), (&self.parties[1], two, one)] {
             let path = self.policy(root, party.name);
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
-            }
             let policy = party
                 .policy
                 .replace("OWN_PORT", &own.to_string())
@@ -140,6 +162,7 @@ impl Story {
                 // Half of it is for the padded number of persons.
                 .replace("ASK_EPSILON", &format!("{:?}", 2.0 * setting.epsilon));
             std::fs::write(&path, policy).with_context(|| format!("{} cannot be written", path.display()))?;
+            Budgets::create(&Party::load(&path)?)?;
         }
         let mut written = Vec::new();
         for Generated { party, table, rows } in (self.tables)(&mut generate::Draw::new(setting.seed), setting.rows)? {
@@ -153,7 +176,6 @@ impl Story {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Party;
 
     #[test]
     fn every_policy_is_one_that_serve_accepts_and_names_the_tables_that_are_written() {

@@ -149,7 +149,7 @@ impl Pair {
         write_parquet(folder.path(), "purchases.parquet", purchases).await;
         write_parquet(folder.path(), "impressions.parquet", impressions).await;
         let serving = Arc::new(advertiser(folder.path(), share));
-        let answering = Budgets::new(&serving);
+        let answering = Budgets::in_memory(&serving);
         let source = Arc::new(PolicySource::new(serving, answering.clone()).unwrap());
         source.check().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -157,7 +157,7 @@ impl Pair {
         let server = PeerServer::new("advertiser", Arc::clone(&source), ServerLimits::default());
         let server = SpawnedTask::spawn(async move { server.serve(listener, std::future::pending()).await.unwrap() });
         let asking = Arc::new(publisher(folder.path(), ask, port));
-        let asker = Arc::new(Asker::new(Arc::clone(&asking), Budgets::new(&asking)).unwrap());
+        let asker = Arc::new(Asker::new(Arc::clone(&asking), Budgets::in_memory(&asking)).unwrap());
         let context = session(&asker).await;
         Pair { folder, context, asker, source, answering, _server: server }
     }

@@ -60,7 +60,7 @@ async fn faked(pair: &Pair, stays_silent: bool, context: SessionContext) -> (Ses
     let fake = Arc::new(Fake { shares, asked: AtomicU64::new(0), left: Arc::default(), stays_silent });
     let party = Arc::new(publisher(pair.folder.path(), OPEN_ASK, 1));
     let links = vec![Arc::clone(&fake) as Arc<dyn PeerLink>];
-    let asker = Arc::new(Asker::with_links(Arc::clone(&party), Budgets::new(&party), links));
+    let asker = Arc::new(Asker::with_links(Arc::clone(&party), Budgets::in_memory(&party), links));
     let path = pair.folder.path().join("impressions.parquet");
     context.register_parquet("impressions", path.to_str().unwrap(), Default::default()).await.unwrap();
     register(&context, asker.catalogs()).unwrap();
@@ -205,7 +205,7 @@ async fn a_minimum_that_is_not_reached_gives_no_answer() {
 async fn a_peer_that_is_down_or_unknown_is_said_to_be() {
     let pair = Pair::open().await;
     let party = Arc::new(publisher(pair.folder.path(), OPEN_ASK, 1));
-    let asker = Arc::new(Asker::new(Arc::clone(&party), Budgets::new(&party)).unwrap());
+    let asker = Arc::new(Asker::new(Arc::clone(&party), Budgets::in_memory(&party)).unwrap());
     let context = session(&asker).await;
     let error = context.sql(COUNT).await.unwrap_err().to_string();
     assert!(error.contains("advertiser") && error.contains("cannot be reached"), "{error}");

@@ -45,7 +45,7 @@ async fn source(share: &str) -> (PolicySource, tempfile::TempDir, Budgets) {
     let folder = tempfile::tempdir().unwrap();
     write_parquet(folder.path(), "purchases.parquet", PURCHASES).await;
     let party = Arc::new(advertiser(folder.path(), share));
-    let budgets = Budgets::new(&party);
+    let budgets = Budgets::in_memory(&party);
     (PolicySource::new(party, budgets.clone()).unwrap(), folder, budgets)
 }
 
@@ -141,7 +141,7 @@ async fn only_named_columns_are_shown() {
     let folder = tempfile::tempdir().unwrap();
     write_parquet(folder.path(), "purchases.parquet", &format!("SELECT *, 'x' AS secret FROM ({PURCHASES})")).await;
     let party = Arc::new(advertiser(folder.path(), OPEN_SHARE));
-    let source = PolicySource::new(Arc::clone(&party), Budgets::new(&party)).unwrap();
+    let source = PolicySource::new(Arc::clone(&party), Budgets::in_memory(&party)).unwrap();
     source.check().await.unwrap();
     let shares = source.shares(&publisher_identity()).await.unwrap();
     let names: Vec<&str> = shares[0].schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -192,7 +192,7 @@ async fn two_filters_over_one_version_put_as_many_rows_and_bytes_on_the_wire() {
         let counts = Arc::new(Counts::default());
         let party = Arc::clone(pair.asker.party());
         let asker =
-            Asker::new(Arc::clone(&party), Budgets::new(&party)).unwrap().with_observer(Arc::clone(&counts) as _);
+            Asker::new(Arc::clone(&party), Budgets::in_memory(&party)).unwrap().with_observer(Arc::clone(&counts) as _);
         let context = session(&Arc::new(asker)).await;
         let sql = format!(
             "SELECT PRIVATE_INTERSECT_SUM(p.amount) FROM impressions i JOIN advertiser.purchases p ON i.email = p.email WHERE {filter}"
