@@ -8,8 +8,8 @@
 //! | dp | clip, exact noise, cost arithmetic; defines [`Reservation`] | big-integer crates, an FFT, RNG as argument | floats in samplers, I/O, clock |
 //!
 //! - **Sizes.** [`dummies`] (τ from a budget), [`delta_of`] and [`Composition`] (the cost of what was
-//!   released, also at several τ), [`SizesTerms`] (a policy's budget), [`Overhead`] (what τ means, in print),
-//!   [`Hypergeometric`] (the law of the dummies' overlap).
+//!   released, also at several τ), [`SizesTerms`] (a policy's budget), [`Hypergeometric`] (the law of the
+//!   dummies' overlap), [`size_noise_95`] (what τ means for who reads a size).
 //! - **Values.** [`Clip`] (bounds and sensitivities), [`Total`] (exact sums of rows), [`word_width`] (no sum
 //!   can overflow, by shape and policy alone).
 //! - **Charges.** [`Charge`], [`Budget`], [`Reservation`], [`Spent`].
@@ -84,7 +84,6 @@ mod accountant;
 mod clip;
 mod hypergeometric;
 mod loss;
-mod overhead;
 mod reservation;
 #[cfg(test)]
 mod sensitivity;
@@ -95,5 +94,4 @@ pub use accountant::{
 };
 pub use clip::{COUNT_SENSITIVITY, Clip, ClipError, Total, WordWidth, WouldOverflow, word_width};
 pub use hypergeometric::{Hypergeometric, hypergeometric_pmf, size_noise_95, size_noise_sd};
-pub use overhead::Overhead;
 pub use reservation::{Budget, BudgetRefusal, Charge, Reservation, Settlement, Spent};
