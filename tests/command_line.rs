@@ -7,13 +7,25 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow_flight::flight_service_client::FlightServiceClient;
+use arrow_flight::utils::batches_to_flight_data;
+use arrow_flight::{FlightData, FlightDescriptor};
+use datafusion_psi::psi::hello_schema;
 
 fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_datafusion-psi"))
 }
+
+/// Persons of each party.
+const PERSONS: usize = 60;
 
 /// Both parties' folders; gone with the value.
 struct Parties {
@@ -25,13 +37,13 @@ impl Parties {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Free at this moment; `serve` says so if somebody else took it.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let parties = Parties { folder, port };
         fs::create_dir_all(parties.path("shop/data")).unwrap();
         fs::create_dir_all(parties.path("paper/data")).unwrap();
         let mut purchases = "email,amount,category\n".to_owned();
         let mut readers = "email,campaign\n".to_owned();
-        for i in 0..60 {
+        for i in 0..PERSONS {
             purchases.push_str(&format!(
                 "Person{i}@example.org,{}.50,{}\n",
                 i,
@@ -43,7 +55,7 @@ impl Parties {
         parties.write("paper/data/readers.csv", &readers);
         // No minimum: the sizes are noisy, and a test must not end by chance.
         parties.write("shop/party.toml", &parties.shop("sizes = { epsilon = 2.0 }", 0));
-        parties.write("paper/party.toml", &parties.paper());
+        parties.write("paper/party.toml", &parties.paper(port));
         parties
     }
 
@@ -77,7 +89,8 @@ outputs = {{ noise = "none" }}
         )
     }
 
-    fn paper(&self) -> String {
+    /// The paper's policy, with the shop at that port.
+    fn paper(&self, port: u16) -> String {
         format!(
             r#"
 [party]
@@ -97,7 +110,7 @@ identifiers = 1
 queries = 100
 sizes = {{ epsilon = 2.0 }}
 "#,
-            self.port
+            port
         )
     }
 
@@ -120,8 +133,10 @@ sizes = {{ epsilon = 2.0 }}
         let log: Vec<String> =
             lines.by_ref().map_while(Result::ok).take_while(|line| !line.contains("answers at")).collect();
         assert!(child.try_wait().unwrap().is_none(), "the server did not start: {log:?}");
-        let rest = std::thread::spawn(move || lines.map_while(Result::ok).collect());
-        Server { child, rest: Some(rest) }
+        let log = Arc::new(Log::default());
+        let kept = Arc::clone(&log);
+        let reader = std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| kept.push(line)));
+        Server { child, log, reader: Some(reader) }
     }
 
     fn sql(&self, arguments: &[&str]) -> Output {
@@ -133,9 +148,38 @@ fn sql(config: &Path, arguments: &[&str]) -> Output {
     binary().args(["sql", "--config"]).arg(config).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
+/// What a server has logged since it began to answer.
+#[derive(Default)]
+struct Log(Mutex<Vec<String>>, Condvar);
+
+impl Log {
+    fn push(&self, line: String) {
+        self.0.lock().unwrap().push(line);
+        self.1.notify_all();
+    }
+
+    /// The first line that holds all these words, waiting for it; a log without it fails the test.
+    fn line(&self, words: &[&str]) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.0.lock().unwrap();
+        loop {
+            if let Some(line) = lines.iter().find(|line| words.iter().all(|word| line.contains(word))) {
+                return line.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no line says {words:?}: {lines:?}");
+            lines = self.1.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// How long a test waits for what has to come: only ever spent by a test that fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 struct Server {
     child: Child,
-    rest: Option<std::thread::JoinHandle<Vec<String>>>,
+    log: Arc<Log>,
+    reader: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Server {
@@ -144,7 +188,8 @@ impl Server {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let status = self.child.wait().unwrap();
-        (status, self.rest.take().unwrap().join().unwrap())
+        self.reader.take().unwrap().join().unwrap();
+        (status, std::mem::take(&mut *self.log.0.lock().unwrap()))
     }
 }
 
@@ -298,7 +343,6 @@ fn the_demo_answers_every_example_with_the_truth_and_leaves_no_server_behind() {
 
 #[test]
 fn the_prompt_runs_statements_goes_on_after_an_error_and_ends() {
-    use std::io::Write;
     let parties = Parties::new();
     let mut child = binary()
         .args(["sql", "--config"])
@@ -313,4 +357,157 @@ fn the_prompt_runs_statements_goes_on_after_an_error_and_ends() {
     assert_eq!(output.status.code(), Some(0), "{}", err(&output));
     assert!(out(&output).contains("two") && out(&output).contains("three"), "{}", out(&output));
     assert!(err(&output).contains("error: "), "{}", err(&output));
+}
+
+/// Stands between `sql` and the server: passes so many bytes upwards, then no more, but keeps both connections open
+/// until `sql` is gone.
+fn stalling_network(target: u16, up_max: usize) -> (u16, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, stalled) = mpsc::channel();
+    std::thread::spawn(move || {
+        for near in listener.incoming() {
+            let (mut near, tell) = (near.unwrap(), tell.clone());
+            let mut far = TcpStream::connect((Ipv4Addr::LOCALHOST, target)).unwrap();
+            let (mut back, mut to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut back, &mut to));
+            std::thread::spawn(move || {
+                let (mut left, mut bytes) = (up_max, vec![0; 4096]);
+                while let Ok(read @ 1..) = near.read(&mut bytes) {
+                    let passes = read.min(left);
+                    if far.write_all(&bytes[..passes]).is_err() {
+                        break;
+                    }
+                    left -= passes;
+                    if left == 0 {
+                        let _ = tell.send(());
+                    }
+                }
+                let _ = far.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    (port, stalled)
+}
+
+/// What every server has to do after a peer's failure: answer the next question.
+fn still_answers(parties: &Parties) {
+    let answer = parties.sql(&["--format", "csv", "-c", QUESTION]);
+    assert_eq!(out(&answer), "buyers,revenue\n40,1600.0\n", "{}", err(&answer));
+}
+
+#[test]
+fn a_server_logs_a_peer_that_dies_in_the_middle_and_answers_the_next_one() {
+    let parties = Parties::new();
+    let server = parties.serve();
+    // Planning lists the shares over a connection of its own, in under 2 kB; a session's hello takes some 2 kB, and
+    // the elements of 60 persons and some hundred dummies over 10 kB.
+    let (port, stalled) = stalling_network(parties.port, 6_000);
+    fs::create_dir_all(parties.path("far/data")).unwrap();
+    fs::copy(parties.path("paper/data/readers.csv"), parties.path("far/data/readers.csv")).unwrap();
+    parties.write("far/party.toml", &parties.paper(port));
+    let mut asking = binary()
+        .args(["sql", "--config"])
+        .arg(parties.path("far/party.toml"))
+        .args(["-c", QUESTION])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    stalled.recv_timeout(PATIENCE).unwrap();
+    server.log.line(&["answering", "paper"]);
+    assert!(asking.try_wait().unwrap().is_none(), "it waits for the rest of the elements");
+    // SIGKILL: no last words.
+    asking.kill().unwrap();
+    asking.wait().unwrap();
+
+    let line = server.log.line(&["session failed"]);
+    assert!(line.contains("WARN") && line.contains("paper") && line.contains("purchases"), "{line}");
+    assert!(line.contains("fault=\"environment\""), "a peer that is gone broke no rule: {line}");
+    still_answers(&parties);
+    let (status, log) = server.terminate();
+    assert!(status.success() && !log.iter().any(|line| line.contains("panicked")), "{log:?}");
+}
+
+/// Sends one hand-made exchange to the server, as that party; the status by which it ends.
+async fn exchange(port: u16, party: Option<&'static str>, messages: Vec<FlightData>) -> tonic::Status {
+    let address = tonic::transport::Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+    let mut client = FlightServiceClient::new(address.connect().await.unwrap());
+    let mut request = tonic::Request::new(futures::stream::iter(messages));
+    if let Some(party) = party {
+        request.metadata_mut().insert("psi-party", tonic::metadata::MetadataValue::from_static(party));
+    }
+    let ended = async {
+        let mut answers = client.do_exchange(request).await?.into_inner();
+        while answers.message().await?.is_some() {}
+        Ok(())
+    };
+    let ended = tokio::time::timeout(PATIENCE, ended).await.expect("the server answers");
+    ended.err().unwrap_or_else(|| tonic::Status::ok(""))
+}
+
+fn path(version: &str, last: &str) -> Option<FlightDescriptor> {
+    let parts = [version, "0123456789abcdef0123456789abcdef", last];
+    Some(FlightDescriptor::new_path(parts.iter().map(|part| (*part).to_owned()).collect()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_logs_a_peer_that_sends_garbage_or_speaks_another_version_and_answers_the_next_one() {
+    let parties = Parties::new();
+    let server = parties.serve();
+    let first = |version: &str, last: &str| FlightData { flight_descriptor: path(version, last), ..Default::default() };
+
+    // No HTTP/2 at all: the connection ends before there is a peer to speak of.
+    for garbage in [b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n".as_slice(), &[0xff; 5000], b""] {
+        let mut raw = TcpStream::connect((Ipv4Addr::LOCALHOST, parties.port)).unwrap();
+        raw.set_read_timeout(Some(PATIENCE)).unwrap();
+        // It may hang up in the middle.
+        let _ = raw.write_all(garbage);
+        let _ = raw.shutdown(Shutdown::Write);
+        let ended = raw.read_to_end(&mut Vec::new()).map_err(|error| error.kind());
+        assert!(!matches!(ended, Err(std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut)), "{ended:?}");
+    }
+
+    let status = exchange(parties.port, Some("paper"), vec![first("psi/2", "hello")]).await;
+    assert!(status.message().contains("psi/1") && status.message().contains("'psi/2'"), "{status}");
+    let line = server.log.line(&["exchange refused", "'psi/2'"]);
+    assert!(line.contains("WARN") && line.contains("fault=\"incompatible\""), "{line}");
+
+    let status = exchange(parties.port, None, vec![first("psi/1", "hello")]).await;
+    assert_ne!(status.code(), tonic::Code::Ok);
+    server.log.line(&["exchange refused", "does not say who asks"]);
+
+    exchange(parties.port, Some("paper"), vec![]).await;
+    server.log.line(&["exchange refused", "names its path"]);
+
+    let garbage = FlightData {
+        data_header: vec![0xab; 300].into(),
+        data_body: vec![0xcd; 3000].into(),
+        ..first("psi/1", "hello")
+    };
+    let status = exchange(parties.port, Some("paper"), vec![garbage]).await;
+    assert_ne!(status.code(), tonic::Code::Ok);
+    let line = server.log.line(&["session failed", "paper"]);
+    assert!(line.contains("WARN") && line.contains("fault=\"peer\""), "{line}");
+
+    // A well-formed hello of another version of the protocol.
+    let pair = |text: &str| Arc::new(StringArray::from(vec![text])) as _;
+    let offer = RecordBatch::try_new(hello_schema(), vec![pair("version"), pair("datafusion-psi/2")]).unwrap();
+    let mut messages = batches_to_flight_data(&hello_schema(), vec![offer]).unwrap();
+    messages[0].flight_descriptor =
+        Some(FlightDescriptor::new_path(vec!["psi/1".to_owned(), "f".repeat(32), "hello".to_owned()]));
+    messages.push(FlightData { app_metadata: "end".into(), ..Default::default() });
+    let status = exchange(parties.port, Some("paper"), messages).await;
+    assert!(status.message().contains("datafusion-psi/2"), "{status}");
+    let line = server.log.line(&["session failed", "datafusion-psi/2"]);
+    assert!(line.contains("WARN") && line.contains("fault=\"incompatible\""), "{line}");
+
+    tokio::task::spawn_blocking(move || {
+        still_answers(&parties);
+        let (status, log) = server.terminate();
+        assert!(status.success() && !log.iter().any(|line| line.contains("panicked")), "{log:?}");
+    })
+    .await
+    .unwrap();
 }

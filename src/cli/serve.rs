@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::net::TcpListener;
 
+use super::stop;
 use crate::policy::{Budgets, Party, SystemClock};
 use crate::sql::PolicySource;
 
@@ -37,24 +38,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let security = if server.tls.is_some() { "grpc+tls" } else { "grpc" };
     tracing::info!("'{}' answers at {security}://{address}", party.name);
-    crate::peer_server(&party, budgets)?.serve(listener, stop_signal()).await?;
+    crate::peer_server(&party, budgets)?.serve(listener, stop::asked()).await?;
     tracing::info!("'{}' has stopped", party.name);
     Ok(())
-}
-
-/// Ends when this process is asked to stop.
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = interrupt.await;
 }

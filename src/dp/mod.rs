@@ -9,8 +9,8 @@
 //! | dp | clip, exact noise, cost arithmetic; defines [`Reservation`] | big-integer crates, an FFT, RNG as argument | floats in samplers, I/O, clock |
 //!
 //! - **Sizes.** [`dummies`] (τ from a budget), [`delta_of`] and [`Composition`] (the cost of what was
-//!   released, also at several τ), [`SizesTerms`] (a policy's budget), [`Overhead`] (what τ means, in print),
-//!   [`Hypergeometric`] (the law of the dummies' overlap).
+//!   released, also at several τ), [`SizesTerms`] (a policy's budget), [`Hypergeometric`] (the law of the
+//!   dummies' overlap), [`size_noise_95`] (what τ means for who reads a size).
 //! - **Values.** [`Clip`] (bounds and sensitivities), [`Total`] (exact sums of rows), [`word_width`] (no sum
 //!   can overflow, by shape and policy alone).
 //! - **Outputs.** [`OutputBudget`] (a policy's), [`QueryOutputs`] (a query's part), [`Noise`] (a word's: exactly sampled, its
@@ -95,7 +95,6 @@ mod clip;
 mod hypergeometric;
 mod loss;
 mod noise;
-mod overhead;
 mod reservation;
 #[cfg(test)]
 mod sensitivity;
@@ -109,5 +108,4 @@ pub use hypergeometric::{Hypergeometric, hypergeometric_pmf, size_noise_95, size
 pub use noise::{
     NOISE_TAIL_MAX, Noise, NoiseError, OutputBudget, QueryOutputs, RATIO_DIGITS_MAX, Ratio, RatioError, pad_fillers,
 };
-pub use overhead::Overhead;
 pub use reservation::{Budget, BudgetRefusal, Charge, Reservation, Settlement, Spent};

@@ -65,7 +65,7 @@ impl Party {
         let name = format!("column '{}' of '{}'", names::shown(&rule.column), share.table);
         let error = |what: String, advice: String| Err(self.error(rule.line, what, advice));
         let Some(clip) = rule.clip else { return Ok(()) };
-        if column.is_floating() && rule.decimals.is_none() {
+        if matches!(column, DataType::Float32 | DataType::Float64) && rule.decimals.is_none() {
             return error(
                 format!("{name} is of type {column}, and its rule lacks 'decimals'"),
                 "say how many decimals a sum keeps, for example: decimals = 2".to_owned(),

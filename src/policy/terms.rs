@@ -235,7 +235,7 @@ pub fn word_terms(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> 
 pub(super) enum Unfit {
     #[error("the table has no such column any more")]
     Missing,
-    #[error("it is of type {0}; integers, decimals of up to 38 digits and floats can be summed")]
+    #[error("it is of type {0}; integers, decimals of up to 38 digits, float and double can be summed")]
     Type(DataType),
     #[error("its bound {0} does not fit a sum of {1} decimals")]
     Scale(String, u8),
@@ -250,7 +250,7 @@ pub(super) fn sum_decimals(column: &DataType, floats: u8) -> Option<u8> {
         return Some(0);
     }
     match column {
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => Some(floats),
+        DataType::Float32 | DataType::Float64 => Some(floats),
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
             u8::try_from(*scale).ok()
         }

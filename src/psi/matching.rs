@@ -41,7 +41,7 @@ type Tag = u128;
 /// columns K times that. The lowest bit of an encoding is always 0 (RFC 9496, section 4.3.2: the encoded field
 /// element is non-negative), so b = 8t − 1 ≥ 48 + 2·bitlen(n) + bitlen(K), and the chance of any collision in a
 /// session, inside one table or between the two, stays below 2^-49.
-pub(crate) fn tag_bytes(own_rows: u64, peer_rows: u64, columns: usize) -> u8 {
+pub fn tag_bytes(own_rows: u64, peer_rows: u64, columns: usize) -> u8 {
     let bit_length = |n: u64| u64::BITS - n.leading_zeros();
     let bits = 49 + 2 * bit_length(own_rows + peer_rows) + bit_length(columns as u64);
     bits.div_ceil(8) as u8

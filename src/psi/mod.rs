@@ -93,6 +93,7 @@ pub use hello::{
     AGGREGATES_MAX, Answer, CHAIN_LINKS_MAX, ChainLink, Offer, Receipts, VERSION, WordTerms, hello_schema,
 };
 pub use limits::Limits;
+pub use matching::tag_bytes;
 pub use phase::{COLUMNS_MAX, Phase, UnknownPhase};
 pub use receipt::{Receipt, SIGNATURE_BYTES_MAX, SignedReceipt, Signer, Verifier, Witness};
 pub use requester::{Answered, ChainCheck, OfferTerms, Requester};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The most identifier columns that a session can match by.
-pub const COLUMNS_MAX: usize = 8;
+pub const COLUMNS_MAX: usize = crate::dp::COLUMNS_MAX as usize;
 
 /// A step of the protocol in which each side sends at most one stream of batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

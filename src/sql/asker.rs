@@ -108,7 +108,8 @@ impl Asker {
         }
     }
 
-    /// The same, with somebody who watches every run: a progress bar, a log.
+    /// The same, with somebody who watches every run: a progress bar, a log. `SET psi.progress = false` spares it
+    /// the runs of a session.
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
         self
@@ -228,7 +229,7 @@ impl PeerCatalog for LinkedPeer {
         let terms = shares.iter().map(|shared| shared.terms.clone()).collect();
         self.listed.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name().to_owned(), terms);
         let found = shares.into_iter().find(|shared| shared.terms.table == table);
-        Ok(found.map(|shared| Arc::new(SharedTable { schema: shared.schema, terms: shared.terms })))
+        Ok(found.map(Arc::new))
     }
 
     fn known_tables(&self) -> Vec<String> {

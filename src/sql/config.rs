@@ -12,7 +12,7 @@ extensions_options! {
         pub timeout_seconds: u64, default = 3600
         /// Seconds that the peer may stay silent within a phase before it counts as stalled.
         pub stall_seconds: u64, default = 60
-        /// Whether a long run shows its progress, where there is a terminal to show it on.
+        /// Whether whoever watches this party's runs hears of them: on the command line, a progress bar.
         pub progress: bool, default = true
         /// Decimals in which this side's own floating point values are summed (0 to 9).
         pub float_decimals: u8, default = 6

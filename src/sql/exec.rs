@@ -23,6 +23,7 @@ use datafusion::physical_plan::{
 };
 
 use super::asker::Asker;
+use super::config::PsiConfig;
 use super::error::shared_error;
 use super::explain::{Outline, OwnOutline, RunReport};
 use super::query::PrivateQuery;
@@ -174,7 +175,11 @@ impl PrivateQueryExec {
                     report: Arc::clone(&self.report),
                     sizes: Mutex::default(),
                     closed: Box::new(move |report| count(&metrics, report)),
-                    also: Arc::clone(self.asker.observer()),
+                    also: if PsiConfig::of(context.session_config().options()).progress {
+                        Arc::clone(self.asker.observer())
+                    } else {
+                        Arc::new(())
+                    },
                 };
                 let schema = self.schema();
                 let run = run(self.query, self.input, self.asker, schema, Arc::new(watcher), context);

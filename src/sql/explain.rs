@@ -8,7 +8,9 @@
 use std::fmt;
 
 use crate::dp::size_noise_95;
-use crate::psi::{Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Phase, Question, ShareTerms, SizesTerms};
+use crate::psi::{
+    Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Phase, Question, ShareTerms, SizesTerms, tag_bytes,
+};
 
 /// Microseconds of one core to hash an identifier to the group and blind it.
 /// `cargo bench --bench column` measures both figures (groups `blind` and `evaluate`), per element.
@@ -86,7 +88,7 @@ impl Outline {
         let dummies = columns * self.dummies()?;
         let here = self.persons_here? + dummies;
         let there = self.persons_there.or(self.persons_here)? + dummies;
-        let tag = tag_bytes(here, there, columns);
+        let tag = u64::from(tag_bytes(here, there, self.question.identifiers.len()));
         let later = columns - 1;
         let (mut bytes_up, mut bytes_down) = (
             ELEMENT_BYTES * (columns * here + later * there) + tag * (there + later * here),
@@ -109,12 +111,6 @@ impl Outline {
         let seconds = (blinded + evaluated) / 1e6 / self.cores.max(1) as f64;
         Some(Cost { seconds, bytes_up, bytes_down })
     }
-}
-
-/// Bytes of a tag between tables of `here` and `there` rows: 2^-40 for any collision.
-fn tag_bytes(here: u64, there: u64, columns: u64) -> u64 {
-    let bits = |n: u64| u64::from(u64::BITS - n.leading_zeros());
-    (49 + 2 * bits(here + there) + bits(columns)).div_ceil(8)
 }
 
 impl fmt::Display for Outline {

@@ -272,13 +272,13 @@ fn result_type(kind: PrivateAggregateKind, argument: &DataType) -> Result<DataTy
     let sum = match number {
         _ if kind == PrivateAggregateKind::Count => DataType::Int64,
         number if number.is_integer() => DataType::Int64,
-        number if number.is_floating() => DataType::Float64,
+        DataType::Float32 | DataType::Float64 => DataType::Float64,
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
             DataType::Decimal128(DECIMAL128_MAX_PRECISION, *scale)
         }
         other => {
             return Err(DataFusionError::Plan(format!(
-                "{kind} takes an integer, a decimal of at most 38 digits or a float, not {other}"
+                "{kind} takes an integer, a decimal of at most 38 digits, a float or a double, not {other}"
             )));
         }
     };
@@ -338,9 +338,14 @@ mod tests {
         assert_eq!(of(Avg, DataType::Decimal128(10, 2)), Ok(DataType::Float64));
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Float64));
         assert_eq!(of(Sum, dictionary), Ok(DataType::Float64));
-        for argument in
-            [DataType::Utf8, DataType::Date32, DataType::Boolean, DataType::Null, DataType::Decimal256(40, 2)]
-        {
+        for argument in [
+            DataType::Utf8,
+            DataType::Date32,
+            DataType::Boolean,
+            DataType::Null,
+            DataType::Float16,
+            DataType::Decimal256(40, 2),
+        ] {
             let error = of(Sum, argument.clone()).expect_err("not a number");
             assert!(error.contains(&format!("not {argument}")), "{error}");
         }

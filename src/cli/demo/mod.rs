@@ -29,6 +29,7 @@ use self::servers::Server;
 use self::stories::{STORIES, Setting, Story};
 use crate::cli::print::error_line;
 use crate::cli::sql::session;
+use crate::cli::stop;
 use crate::policy::Party;
 
 /// The same data in every demo.
@@ -56,7 +57,7 @@ pub(super) struct DemoArguments {
 pub(super) async fn run(arguments: DemoArguments) -> anyhow::Result<()> {
     tokio::select! {
         done = all(&arguments) => done,
-        () = servers::interrupted() => {
+        () = stop::asked() => {
             Err(anyhow!("interrupted; the servers are stopped, and the files stay in {}", arguments.folder.display()))
         }
     }

@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn an_outcome_shows_the_answer_the_truth_and_what_each_side_learned() {
-        insta::assert_snapshot!(outcome("publisher", &asked(), &measures()), @r"
+        insta::assert_snapshot!(outcome("publisher", &asked(), &measures()).trim_start_matches('\n'), @r"
         measure   private answer   truth in the clear   difference   ± at 95 %
         buyers             1,480                1,480            0           0
         revenue            61.50                60.25         1.25        31.5

@@ -48,15 +48,13 @@ use std::fmt;
 use arrow::array::{Array, LargeBinaryArray};
 use rayon::prelude::*;
 
+pub use super::COLUMNS_MAX;
 pub use entries::{emptied, identifiers_after_filter};
 pub use fixed_point::{FLOAT_DECIMALS_MAX, fixed_point};
 pub use scale::{ValueError, ValueScale, scale_of};
 pub use values::{PersonTotals, person_row_counts, person_totals};
 
 use rank::RankedColumn;
-
-/// Most identifier columns of a table.
-pub const COLUMNS_MAX: usize = 8;
 
 /// Most rows of a table: row and person numbers are 32 bits wide, and [`NO_PERSON`] is none.
 pub const ROWS_MAX: usize = u32::MAX as usize - 1;

@@ -185,6 +185,7 @@ impl crate::transport::Observer for Counts {
 
 #[tokio::test]
 async fn two_filters_over_one_version_put_as_many_rows_and_bytes_on_the_wire() {
+    // Over the real network; `frames` compares message by message, without one.
     let pair = Pair::open().await;
     let mut seen = Vec::new();
     // Equally long, so that the offer, which carries the text, is as well.
@@ -206,4 +207,22 @@ async fn two_filters_over_one_version_put_as_many_rows_and_bytes_on_the_wire() {
     for run in &seen[1..] {
         assert_eq!(without_hello(run), without_hello(&seen[0]));
     }
+}
+
+#[tokio::test]
+async fn who_watches_is_spared_the_runs_that_the_analyst_does_not_want_shown() {
+    let pair = Pair::open().await;
+    let counts = Arc::new(Counts::default());
+    let party = Arc::clone(pair.asker.party());
+    let asker = Asker::new(Arc::clone(&party), Budgets::new(&party)).unwrap().with_observer(Arc::clone(&counts) as _);
+    let context = session(&Arc::new(asker)).await;
+    let run = |sql: &'static str| async { context.sql(sql).await.unwrap().collect().await.unwrap() };
+    let question =
+        "SELECT PRIVATE_INTERSECT_COUNT(*) FROM impressions i JOIN advertiser.purchases p ON i.email = p.email";
+    run("SET psi.progress = false").await;
+    run(question).await;
+    assert!(counts.0.lock().unwrap().is_empty());
+    run("SET psi.progress = true").await;
+    run(question).await;
+    assert!(!counts.0.lock().unwrap().is_empty());
 }

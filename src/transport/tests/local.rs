@@ -174,12 +174,12 @@ async fn a_changed_message_ends_both_sides() {
 #[tokio::test]
 async fn a_message_that_comes_too_late_is_a_stall_in_its_phase() {
     let hook: Hook = Arc::new(|message| match (message.phase, message.direction, message.index) {
-        (Phase::Tags, Direction::Up, 1) => Fate::Delay(Duration::from_secs(5)),
+        (Phase::Tags, Direction::Up, 1) => Fate::Delay(Duration::from_secs(90)),
         _ => Fate::Deliver,
     });
     let began = Instant::now();
     let (requester, responder) = run(toys(&steps(2)), Some(hook), hasty()).await;
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     let stalled = |outcome: &Result<(), Error>| {
         matches!(outcome, Err(Error::Peer(PeerMisbehaved::Stalled { phase: Phase::Tags, seconds: 1 })))
     };
@@ -199,11 +199,11 @@ async fn computing_for_long_is_no_stall_of_the_peer() {
 #[tokio::test]
 async fn a_session_past_its_deadline_ends_while_it_computes() {
     let (mut requester, responder) = toys(&steps(2));
-    requester.trouble = Some((Phase::Tags, Point::Advance, Trouble::Sleep(Duration::from_secs(2))));
+    requester.trouble = Some((Phase::Tags, Point::Advance, Trouble::Sleep(Duration::from_secs(3))));
     let began = Instant::now();
     let deadlines = Deadlines { session: Duration::from_millis(200), ..patient() };
     let (requester, responder) = run((requester, responder), None, deadlines).await;
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
     for error in [requester.unwrap_err(), responder.unwrap_err()] {
         assert_eq!(error.fault(), Fault::Environment);
         assert!(error.to_string().contains("took longer than the 1 s"), "{error}");
