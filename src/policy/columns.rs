@@ -6,7 +6,7 @@ use crate::dp;
 
 use super::error::ConfigError;
 use super::names;
-use super::party::{AggregateRule, Party, Share};
+use super::party::{AggregateRule, GroupBy, Party, Share};
 use super::terms::sum_decimals;
 
 impl Party {
@@ -58,7 +58,42 @@ impl Party {
         for column in &share.filter_on {
             type_of(share.lines.filter_on.unwrap_or(share.lines.share), column)?;
         }
+        for group in &share.group_by {
+            self.check_group(share, group, type_of(group.line, &group.column)?)?;
+        }
         Ok(())
+    }
+
+    /// A column that is grouped by holds texts, whole numbers, dates or booleans, and each label is one of them.
+    fn check_group(&self, share: &Share, group: &GroupBy, column: &DataType) -> Result<(), ConfigError> {
+        let values = match column {
+            DataType::Dictionary(_, values) => values.as_ref(),
+            plain => plain,
+        };
+        let error = |what: String, advice: &str| {
+            let name = format!("column '{}' of '{}'", names::shown(&group.column), share.table);
+            Err(self.error(group.line, format!("{name} {what}"), advice))
+        };
+        let fits = |label: &String| match values {
+            DataType::Boolean => label == "true" || label == "false",
+            DataType::Date32 | DataType::Date64 => is_date(label),
+            // In the one spelling that SQL gives a number: no other would ever be met.
+            integer if integer.is_integer() => label.parse::<i128>().is_ok_and(|number| number.to_string() == *label),
+            _ => true,
+        };
+        if !(values.is_integer() || values.is_string() || is_day(values) || *values == DataType::Boolean) {
+            return error(
+                format!("is of type {column}, which has no labels"),
+                "group by a column of texts, whole numbers, dates or booleans",
+            );
+        }
+        match group.labels.iter().find(|label| !fits(label)) {
+            None => Ok(()),
+            Some(label) => error(
+                format!("is of type {column}, and '{}' is none of its values", names::shown(label)),
+                "write labels as SQL shows them: 5, 2026-03-01, true",
+            ),
+        }
     }
 
     fn check_aggregate(&self, share: &Share, rule: &AggregateRule, column: &DataType) -> Result<(), ConfigError> {
@@ -100,9 +135,11 @@ impl Party {
             *unit = whole;
         }
         let [min, max] = units;
-        let overflow = dp::Clip::new(min, max)
-            .map_err(|reason| reason.to_string())
-            .and_then(|clip| dp::word_width(share.persons_max, clip, 0).map_err(|reason| reason.to_string()));
+        let overflow = dp::Clip::new(min, max).map_err(|reason| reason.to_string()).and_then(|clip| {
+            // The noise of a query of this aggregate alone: of more, each question is held against its own.
+            let noise = share.budget.outputs_per_query().word_noise(clip.sensitivity_own(), 1);
+            dp::word_width(share.persons_max, clip, noise.tail()).map_err(|reason| reason.to_string())
+        });
         match overflow {
             Ok(_) => Ok(()),
             Err(reason) => error(
@@ -111,4 +148,13 @@ impl Party {
             ),
         }
     }
+}
+
+fn is_day(column: &DataType) -> bool {
+    matches!(column, DataType::Date32 | DataType::Date64)
+}
+
+/// Whether a label is a date as SQL shows it, such as 2026-03-01.
+fn is_date(label: &str) -> bool {
+    label.parse::<chrono::NaiveDate>().is_ok_and(|date| date.to_string() == label)
 }

@@ -7,6 +7,7 @@
 //! | question | asked of | decided by |
 //! |---|---|---|
 //! | is this a possible policy? | [`Party::load`], [`Party::parse`] | the file alone |
+//! | are its files there? | [`Party::check_files`] | the file system |
 //! | does it fit the tables? | [`Party::check_columns`] | columns' names and types |
 //! | may this peer ask this? | [`Party::permit`] | question, policy, columns' types |
 //! | may I ask this peer? | [`Party::may_ask`], [`check_question`] | own policy; the peer's published terms |
@@ -16,21 +17,27 @@
 //! No answer depends on a row of data. Nothing is passed over: an unknown key, or one that a later
 //! version understands, is an error, since to ignore a line of a policy could break the promise in it.
 //!
-//! What the policy states and this version does not do yet is refused in words: certificates, groups,
-//! output noise, budgets that renew, approval.
+//! Both sides compute each word's clip and noise by the same code, [`check_question`], from the published
+//! terms alone. A refusal has two texts: the peer hears the rule and the key to ask for, the owner's log the
+//! lines to write and where they go. [`explain`] says in sentences what a policy means, [`sample`] is the
+//! reference of its keys. Whether the files that it names are there is [`Party::check_files`]' question: reading
+//! a policy needs none of them. Groups may be stated and are published; no question that groups is answered yet.
 //!
-//! **Limits.** A policy has at most 1 MiB; a share at most 256 identifiers, aggregates and filter
-//! columns each; a budget at most 1,000,000 queries; an epsilon at most 100, with 6 decimals. Numbers are
-//! exact decimals of at most 38 digits.
+//! **Limits.** A policy has at most 1 MiB; a share at most 256 identifiers, aggregates, filter columns and
+//! columns to group by each, of at most 1,024 labels; a peer at most 8 certificates; a budget at most 1,000,000
+//! queries; an epsilon at most 100, with 6 decimals. Numbers are exact decimals of at most 38 digits.
 
 mod budgets;
 mod columns;
 mod decimal;
 mod error;
+mod files;
 mod names;
 mod parse;
 mod party;
 mod permit;
+mod sample;
+mod sentences;
 mod sizes;
 mod terms;
 #[cfg(test)]
@@ -42,9 +49,14 @@ pub use budgets::{Account, Balance, Budgets, Direction, OpenAccount, budget_refu
 pub use decimal::{Decimal, NotDecimal};
 pub use error::ConfigError;
 pub use party::{
-    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, Identifier, Limits, Ot, Party, Peer, RequesterValues, Server,
-    Share, Sizes, Table,
+    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, GroupBy, Identifier, Limits, Ot, Party, Peer, Period,
+    RequesterValues, Server, Share, Sizes, Table, TlsFiles,
 };
 pub use permit::{Permit, PermittedIdentifier, Refusal};
+pub use sample::sample;
+pub use sentences::explain;
 pub use sizes::PadPlan;
-pub use terms::{NotAllowed, OWN_DECIMALS_MAX, Remedy, check_question, word_terms};
+pub use terms::{
+    NotAllowed, OWN_DECIMALS_MAX, Remedy, check_filter_column, check_group_column, check_parts, check_question,
+    word_terms,
+};

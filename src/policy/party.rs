@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::dp;
 use crate::psi::FilteredRows;
 use crate::psi::normalise::Normaliser;
 
@@ -22,6 +23,9 @@ pub struct Party {
     pub file: PathBuf,
     /// The folder of ledger and audit.
     pub state: PathBuf,
+    /// The certificate by which peers know this party, and its key: those of `[server]`, or of `[party]`.
+    /// `None`: this party speaks plain text on loopback only.
+    pub own_tls: Option<TlsFiles>,
     /// Where this party answers its peers; `None`: it only asks.
     pub server: Option<Server>,
     /// The tables on this party's disk.
@@ -36,13 +40,50 @@ pub struct Party {
     pub ot: Ot,
     /// Limits on what one session, and all together, may take.
     pub limits: Limits,
+    /// Every file and folder that the policy names, for [`Party::check_files`].
+    pub(super) files: Vec<NamedFile>,
 }
 
 /// Where a party answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// A loopback address: without TLS, nothing else is allowed. Port 0 lets the system choose.
+    /// Any address of this machine with TLS, a loopback address without. Port 0 lets the system choose.
     pub listen: SocketAddr,
+    /// The server's certificate and key; `None`: plain text, as `plaintext = true` says in words.
+    pub tls: Option<TlsFiles>,
+    /// The certificates of those who may run SQL here as this party; `None`: nobody may.
+    pub clients: Option<PathBuf>,
+}
+
+/// A certificate and its private key, in PEM files. Relative paths are already joined to the policy's folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate, and what of its chain is to be sent along.
+    pub certificate: PathBuf,
+    /// The private key, which only this party's user may read.
+    pub key: PathBuf,
+}
+
+/// A file or folder that the policy names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct NamedFile {
+    /// Joined to the policy's folder.
+    pub(super) path: PathBuf,
+    pub(super) kind: FileKind,
+    /// What errors call it, such as `the certificate of [server]`.
+    pub(super) role: String,
+    pub(super) line: usize,
+}
+
+/// What has to be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FileKind {
+    /// A file that can be read.
+    Certificate,
+    /// A file that its owner alone can read.
+    Key,
+    /// A file, a folder, or a glob whose folder exists.
+    Table,
 }
 
 /// A table of files.
@@ -62,8 +103,13 @@ pub struct Table {
 pub struct Peer {
     /// Its name: the schema under which its tables appear in SQL.
     pub name: String,
-    /// `grpc://HOST:PORT`, on loopback.
+    /// `grpc+tls://HOST:PORT`, or `grpc://HOST:PORT` on loopback.
     pub address: String,
+    /// The certificates by which it is known: one, or several while it changes from one to the next.
+    /// Empty exactly where `plaintext` is set.
+    pub certificates: Vec<PathBuf>,
+    /// Whether this peer is spoken to in plain text, on loopback, as the policy says in words.
+    pub plaintext: bool,
     /// The line of the policy that begins it.
     pub line: usize,
 }
@@ -83,10 +129,18 @@ pub struct Share {
     pub requester_values: Option<RequesterValues>,
     /// Columns that the asker's filters may name.
     pub filter_on: Vec<String>,
+    /// Columns that the asker may group by, each with its public labels, in the order of the file.
+    pub group_by: Vec<GroupBy>,
+    /// The most labels that one person counts in, 1 where there is no `group_by`.
+    pub max_labels: u32,
+    /// The most groups of its own that the asker may use; 1: it may not group by columns of its own.
+    pub max_parts: u32,
     /// The least noisy number of matches of an answered query; 0 switches the rule off.
     pub minimum_matched: u64,
     /// What a filter does to the announced length.
     pub filtered_rows: FilteredRows,
+    /// Whether each new question waits until the owner has approved its exact text.
+    pub approval: bool,
     /// What all queries together may cost.
     pub budget: BudgetTerms,
     /// K: the identifiers that the budget is computed for, the most of any share of its population.
@@ -107,6 +161,22 @@ pub(super) struct ShareLines {
     pub(super) aggregates: Option<usize>,
     pub(super) requester_values: Option<usize>,
     pub(super) filter_on: Option<usize>,
+    pub(super) group_by: Option<usize>,
+    pub(super) max_labels: Option<usize>,
+    pub(super) max_parts: Option<usize>,
+    pub(super) minimum_matched: Option<usize>,
+    pub(super) approval: Option<usize>,
+    pub(super) with: usize,
+}
+
+/// A column that may be grouped by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupBy {
+    /// The column.
+    pub column: String,
+    /// Its labels, in the order in which an answer shows them: a public list, never taken from the data.
+    pub labels: Vec<String>,
+    pub(super) line: usize,
 }
 
 /// Something that persons may be matched by.
@@ -153,8 +223,7 @@ pub struct RequesterValues {
     pub max_rows: Option<u64>,
 }
 
-/// What all queries of one account together may cost. Outputs carry no noise in this version, which
-/// the policy has to say in words (`outputs = { noise = "none" }`).
+/// What all queries of one account together may cost, per period.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetTerms {
     /// The people that it is about: shares of one population draw on one account per peer.
@@ -163,7 +232,74 @@ pub struct BudgetTerms {
     pub queries: u64,
     /// The privacy of sizes.
     pub sizes: Sizes,
+    /// The privacy of answers. `Exact` for an [`Ask`]: answers come to the asker, and the other side's budget
+    /// is charged for them.
+    pub outputs: dp::OutputBudget,
+    /// When the account begins anew.
+    pub period: Period,
+    /// What one query may use of `outputs`.
+    pub(super) per_query: dp::QueryOutputs,
+    /// The numbers of `outputs` as they are written, for those who read them.
+    pub(super) written: Option<WrittenOutputs>,
     pub(super) line: usize,
+    /// Where its queries stand.
+    pub(super) queries_line: usize,
+}
+
+/// An output budget's numbers as the policy writes them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WrittenOutputs {
+    pub(super) epsilon: Decimal,
+    pub(super) delta: Option<Decimal>,
+}
+
+/// When an account begins anew, by the calendar in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Period {
+    /// Never: what is spent is spent for good.
+    #[default]
+    Forever,
+    /// At each midnight.
+    Day,
+    /// On each Monday (ISO weeks).
+    Week,
+    /// On the first of each month.
+    Month,
+}
+
+impl Period {
+    /// Every period, for tables and tests that must be complete.
+    pub const ALL: [Period; 4] = [Period::Forever, Period::Day, Period::Week, Period::Month];
+
+    /// The policy's word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Period::Forever => "forever",
+            Period::Day => "day",
+            Period::Week => "week",
+            Period::Month => "month",
+        }
+    }
+
+    /// The period of that name, if there is one.
+    pub fn from_name(name: &str) -> Option<Period> {
+        Period::ALL.into_iter().find(|period| period.name() == name)
+    }
+}
+
+impl BudgetTerms {
+    /// What one query may use of the output budget: an exact part of it, the same on every machine.
+    pub fn outputs_per_query(&self) -> &dp::QueryOutputs {
+        &self.per_query
+    }
+
+    /// Whether another budget allows exactly as much: it then may stand for the same account.
+    pub(super) fn same_terms(&self, other: &BudgetTerms) -> bool {
+        self.queries == other.queries
+            && self.sizes == other.sizes
+            && self.outputs == other.outputs
+            && self.period == other.period
+    }
 }
 
 /// The privacy of sizes over all queries of an account.
@@ -228,12 +364,23 @@ pub struct Limits {
     pub dummies_max: u64,
     /// The most sessions that are served at once; further ones are refused at once, in words.
     pub sessions_max: u64,
+    /// The most sessions of one peer that are served at once: so that no peer keeps the others out.
+    pub sessions_per_peer_max: u64,
+    /// The most connections that are held open at once, of peers and strangers together.
+    pub connections_max: u64,
+    /// How long a peer may take for the TLS handshake and its first request.
+    pub handshake_max: Duration,
     /// How long a connection may take to come about.
     pub connect_max: Duration,
     /// How long a peer may send and accept nothing within a phase.
     pub stall_max: Duration,
     /// How long a whole session may take.
     pub session_max: Duration,
+    /// How many times this party's own number of dummies a peer may ask for.
+    pub dummies_factor_max: u64,
+    /// The most memory, in MB, that reading and preparing tables may take together. What a session holds beside
+    /// it follows from `persons_max` and `sessions_max`.
+    pub memory_mb: u64,
 }
 
 impl Default for Limits {
@@ -242,9 +389,14 @@ impl Default for Limits {
             persons_max: 10_000_000,
             dummies_max: 1_000_000,
             sessions_max: 4,
+            sessions_per_peer_max: 2,
+            connections_max: 64,
+            handshake_max: Duration::from_secs(10),
             connect_max: Duration::from_secs(10),
             stall_max: Duration::from_secs(60),
             session_max: Duration::from_secs(3600),
+            dummies_factor_max: 4,
+            memory_mb: 4096,
         }
     }
 }
@@ -297,13 +449,19 @@ impl Share {
         self.aggregates.iter().find(|rule| rule.column == column)
     }
 
+    /// The rule for a column that may be grouped by.
+    pub fn group(&self, column: &str) -> Option<&GroupBy> {
+        self.group_by.iter().find(|group| group.column == column)
+    }
+
     /// Every column that the share names, each once, in the order of the policy: identifiers,
-    /// aggregates, filters. Nothing else of the table is shown to a peer, not even by name.
+    /// aggregates, filters, groups. Nothing else of the table is shown to a peer, not even by name.
     pub fn shared_columns(&self) -> Vec<&str> {
         let identifiers = self.identifiers.iter().flat_map(|identifier| &identifier.columns);
         let aggregates = self.aggregates.iter().map(|rule| &rule.column);
         let mut columns: Vec<&str> = Vec::new();
-        for column in identifiers.chain(aggregates).chain(&self.filter_on) {
+        let groups = self.group_by.iter().map(|group| &group.column);
+        for column in identifiers.chain(aggregates).chain(&self.filter_on).chain(groups) {
             if !columns.contains(&column.as_str()) {
                 columns.push(column);
             }

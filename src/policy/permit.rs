@@ -6,9 +6,9 @@ use crate::dp;
 use crate::psi::normalise::Normaliser;
 use crate::psi::{self, FilteredRows, Question, WordTerms};
 
-use super::budgets::Account;
+use super::budgets::{Account, Direction};
 use super::names;
-use super::party::{Ask, Party, Peer, Share};
+use super::party::{Ask, Party, Peer, Period, Share};
 use super::terms::{NotAllowed, check_question};
 
 /// Leave to answer one question, and the rules for the answer.
@@ -21,7 +21,7 @@ pub struct Permit {
     pub share: Share,
     /// The question's identifiers, in match order.
     pub identifiers: Vec<PermittedIdentifier>,
-    /// The clip of each aggregate, scaled to integers, in the question's order.
+    /// The clip of each aggregate, scaled to integers, and the noise of its word, in the question's order.
     pub words: Vec<WordTerms>,
     /// The account that pays.
     pub account: Account,
@@ -42,6 +42,11 @@ impl Permit {
     /// Columns that the filter may name.
     pub fn filter_on(&self) -> &[String] {
         &self.share.filter_on
+    }
+
+    /// Whether the question waits until its owner has approved its exact text and terms.
+    pub fn needs_approval(&self) -> bool {
+        self.share.approval
     }
 
     /// The least noisy number of matches of an answered query; 0 switches the rule off.
@@ -97,9 +102,13 @@ impl Party {
         self.peer(peer).ok_or_else(|| {
             let peer = names::shown(peer);
             Refusal {
-                peer: psi::Error::Refused(format!("'{}' knows no peer '{peer}': its owner would have to add a [[peer]] of that name", self.name)),
+                peer: psi::Error::Refused(format!(
+                    "'{}' knows no peer '{peer}': its owner would have to add a [[peer]] of that name",
+                    self.name
+                )),
                 owner: format!(
-                    "refused: '{peer}' is no peer; to know it, add to {}: [[peer]] with name = {}, address = \"grpc://127.0.0.1:PORT\"",
+                    "refused: '{peer}' is no peer; to know it, add at the end of {}: [[peer]], and in it: name = {}, \
+                     address = \"grpc+tls://HOST:PORT\", certificate = \"tls/NAME.pem\"",
                     self.file.display(),
                     names::toml_text(&peer)
                 ),
@@ -115,27 +124,53 @@ impl Party {
         self.known_peer(peer)?;
         self.share(peer, table).ok_or_else(|| {
             let shown = names::shown(table);
-            let lines = format!("[[share]] with table = {}, with = [\"{peer}\"]", names::toml_text(&shown));
-            let others = self.shares.iter().filter(|share| share.table == table).map(|share| {
-                format!("the [[share]] of line {} shows it to {}", share.lines.share, names::listed(share.with.iter().map(String::as_str)))
-            });
-            let why = match self.table(table) {
+            let file = self.file.display();
+            let quoted = names::toml_text(&shown);
+            let others: Vec<&Share> = self.shares.iter().filter(|share| share.table == table).collect();
+            let known = self.table(table);
+            let why = match known {
                 None => "no [[table]] has that name".to_owned(),
+                Some(table) if others.is_empty() => {
+                    format!("it is the [[table]] of line {}, shared with nobody", table.line)
+                }
                 Some(table) => {
-                    let others: Vec<String> = others.collect();
-                    let line = format!("it is the [[table]] of line {}", table.line);
-                    if others.is_empty() { format!("{line}, shared with nobody") } else { format!("{line}; {}", others.join("; ")) }
+                    let others: Vec<String> = others
+                        .iter()
+                        .map(|share| {
+                            let with = names::listed(share.with.iter().map(String::as_str));
+                            format!("the [[share]] of line {} shows it to {with}", share.lines.share)
+                        })
+                        .collect();
+                    format!("it is the [[table]] of line {}; {}", table.line, others.join("; "))
+                }
+            };
+            let add = match others.first() {
+                Some(share) => {
+                    let with: Vec<String> =
+                        share.with.iter().map(String::as_str).chain([peer]).map(names::toml_text).collect();
+                    format!("to allow it by the same rules, write at {file}:{}: with = [{}]", share.lines.with, with.join(", "))
+                }
+                None => {
+                    let table = match known {
+                        Some(_) => String::new(),
+                        None => format!("[[table]], and in it: name = {quoted}, location = \"FILES\"; "),
+                    };
+                    format!(
+                        "to allow it, add at the end of {file}: {table}[[share]], and in it: table = {quoted}, with = [{}], \
+                         identifiers = {{ COLUMN = \"exact/1\" }}; [share.budget], and in it: population = \"NAME\", queries = 10, \
+                         sizes = {{ epsilon = 2.0 }}, outputs = {{ epsilon = 4.0 }}",
+                        names::toml_text(peer)
+                    )
                 }
             };
             Refusal {
                 peer: psi::Error::Refused(format!(
-                    "'{}' shares no table '{shown}' with '{peer}'; to allow it, its owner would have to add to party.toml: {lines}",
-                    self.name
+                    "'{}' shares no table '{shown}' with '{peer}'; to allow it, its owner would have to add to party.toml: \
+                     [[share]] with table = {quoted}, with = [{}]",
+                    self.name,
+                    names::toml_text(peer)
                 )),
-                owner: format!(
-                    "refused '{peer}': '{shown}' is not shared with it ({why}); to allow it, add to {}: {lines}",
-                    self.file.display()
-                ),
+                owner: format!("refused '{peer}': '{shown}' is not shared with it ({why}); {add}"),
             }
         })
     }
@@ -156,7 +191,7 @@ impl Party {
         normalisers: &[String],
     ) -> Result<Permit, Refusal> {
         let share = self.shared_table(peer, &question.table)?;
-        let refused = |reason: &NotAllowed| self.refusal(share, peer, reason);
+        let refused = |reason: &NotAllowed| self.refuse(share, peer, reason);
         let words = check_question(&share.terms(), question, table).map_err(|reason| refused(&reason))?;
         self.check_columns(share, table).map_err(|error| Refusal {
             peer: psi::Error::Refused(format!(
@@ -166,9 +201,9 @@ impl Party {
             owner: format!("refused '{peer}': {error}"),
         })?;
         for (aggregate, word) in question.aggregates.iter().zip(&words) {
-            let fits = dp::Clip::new(word.min, word.max)
-                .map_err(|reason| reason.to_string())
-                .and_then(|clip| dp::word_width(share.persons_max, clip, 0).map_err(|reason| reason.to_string()));
+            let fits = dp::Clip::new(word.min, word.max).map_err(|reason| reason.to_string()).and_then(|clip| {
+                dp::word_width(share.persons_max, clip, word.noise.tail()).map_err(|reason| reason.to_string())
+            });
             if let Err(reason) = fits {
                 return Err(refused(&NotAllowed {
                     what: format!("{aggregate} over '{}': {reason}", share.table),
@@ -195,13 +230,13 @@ impl Party {
     ) -> Result<Vec<PermittedIdentifier>, Refusal> {
         if normalisers.len() != question.identifiers.len() {
             let reason = format!("{} normalisers for {} identifiers", normalisers.len(), question.identifiers.len());
-            return Err(self.refusal(share, peer, &NotAllowed { what: reason, remedy: None }));
+            return Err(self.refuse(share, peer, &NotAllowed { what: reason, remedy: None }));
         }
         let mut identifiers = Vec::with_capacity(normalisers.len());
         for (name, theirs) in question.identifiers.iter().zip(normalisers) {
             let Some(identifier) = share.identifier(name) else {
                 let what = format!("'{}' may not be matched by '{}'", share.table, names::shown(name));
-                return Err(self.refusal(share, peer, &NotAllowed { what, remedy: None }));
+                return Err(self.refuse(share, peer, &NotAllowed { what, remedy: None }));
             };
             let ours = identifier.normaliser;
             if !theirs.parse::<Normaliser>().is_ok_and(|theirs| same_spelling(theirs, ours)) {
@@ -230,32 +265,29 @@ impl Party {
         Ok(identifiers)
     }
 
-    fn refusal(&self, share: &Share, peer: &str, reason: &NotAllowed) -> Refusal {
+    /// What the terms of a share say against a question, as a refusal: the peer hears the rule and the key to ask
+    /// for, the owner's log the lines to write and where.
+    pub fn refuse(&self, share: &Share, peer: &str, reason: &NotAllowed) -> Refusal {
         let owner = match &reason.remedy {
             None => String::new(),
             Some(remedy) => {
-                let lines = &share.lines;
-                let there = match remedy.key {
-                    "identifiers" => Some(lines.identifiers),
-                    "aggregates" => lines.aggregates,
-                    "requester_values" => lines.requester_values,
-                    "filter_on" => lines.filter_on,
-                    _ => None,
+                let (lines, text, key) = (&share.lines, &remedy.text, remedy.key);
+                let (there, grows) = match key {
+                    "identifiers" => (Some(lines.identifiers), true),
+                    "aggregates" => (lines.aggregates, true),
+                    "group_by" => (lines.group_by, true),
+                    "requester_values" => (lines.requester_values, false),
+                    "filter_on" => (lines.filter_on, false),
+                    "max_parts" => (lines.max_parts, false),
+                    _ => (None, false),
                 };
                 let file = self.file.display();
-                match (there, remedy.key) {
-                    (Some(line), key @ ("identifiers" | "aggregates")) => {
-                        format!("; to allow it, add to {key} at {file}:{line}: {}", remedy.text)
-                    }
-                    (Some(line), _) => format!("; to allow it, write at {file}:{line}: {}", remedy.text),
-                    (None, "aggregates") => {
-                        format!(
-                            "; to allow it, add to the [[share]] at {file}:{}: aggregates = {{ {} }}",
-                            lines.share, remedy.text
-                        )
-                    }
-                    (None, _) => {
-                        format!("; to allow it, add to the [[share]] at {file}:{}: {}", lines.share, remedy.text)
+                match there {
+                    Some(line) if grows => format!("; to allow it, add to {key} at {file}:{line}: {text}"),
+                    Some(line) => format!("; to allow it, write at {file}:{line}: {text}"),
+                    None => {
+                        let line = if grows { format!("{key} = {{ {text} }}") } else { text.clone() };
+                        format!("; to allow it, add to the [[share]] at {file}:{}: {line}", lines.share)
                     }
                 }
             }
@@ -266,6 +298,53 @@ impl Party {
         }
     }
 
+    /// That a question waits for its owner's approval, known by `id` until then.
+    pub fn hold(&self, share: &Share, peer: &str, id: &str) -> Refusal {
+        let (table, id) = (&share.table, names::shown(id));
+        let file = self.file.display();
+        let line = share.lines.approval.unwrap_or(share.lines.share);
+        Refusal {
+            peer: psi::Error::Refused(format!(
+                "'{}' answers questions about '{table}' only once its owner has approved their exact text and terms; this one waits \
+                 as '{id}': ask the owner to approve it, then ask again",
+                self.name
+            )),
+            owner: format!(
+                "held a question of '{peer}' about '{table}' as '{id}', by {file}:{line}: approval = \"required\"; to allow this one: \
+                 datafusion-psi approve {id}; to allow all, write at {file}:{line}: approval = \"none\""
+            ),
+        }
+    }
+
+    /// Which lines of the policy would give an account more: for the owner's log, and `None` for an account that
+    /// the policy lacks.
+    pub fn more_budget(&self, account: &Account) -> Option<String> {
+        let budget = match account.direction {
+            Direction::Answering => {
+                let mut shares = self.shares_with(&account.peer);
+                shares.find(|share| share.budget.population == account.population).map(|share| &share.budget)
+            }
+            Direction::Asking => {
+                let mut asks = self.asks.iter().filter(|ask| ask.of.contains(&account.peer));
+                asks.find(|ask| ask.budget.population == account.population).map(|ask| &ask.budget)
+            }
+        }?;
+        let both = match account.direction {
+            Direction::Answering => "sizes and outputs",
+            Direction::Asking => "sizes",
+        };
+        let renew = match budget.period {
+            Period::Forever => ", or add period = \"month\", so that it renews",
+            _ => "",
+        };
+        Some(format!(
+            "to allow more, write at {}:{}: queries = {}, with a larger epsilon in {both}{renew}",
+            self.file.display(),
+            budget.queries_line,
+            budget.queries.saturating_mul(2)
+        ))
+    }
+
     /// What this party gives away when it asks a peer.
     ///
     /// # Errors
@@ -273,8 +352,8 @@ impl Party {
     pub fn may_ask(&self, peer: &str) -> Result<&Ask, psi::Error> {
         self.asks.iter().find(|ask| ask.of.iter().any(|of| of == peer)).ok_or_else(|| {
             psi::Error::Refused(format!(
-                "this party's own policy does not let it ask '{}'; to allow it, add to {}: [[ask]] with of = [{}], population = \"NAME\", \
-                 and [ask.budget] with queries = 100, sizes = {{ epsilon = 2.0 }}",
+                "this party's own policy does not let it ask '{}'; to allow it, add at the end of {}: [[ask]], and in it: of = [{}], \
+                 population = \"NAME\"; [ask.budget], and in it: queries = 100, sizes = {{ epsilon = 2.0 }}",
                 names::shown(peer),
                 self.file.display(),
                 names::toml_text(&names::shown(peer))

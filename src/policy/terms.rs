@@ -3,9 +3,10 @@
 
 use arrow::datatypes::{DataType, Schema};
 
+use crate::dp;
 use crate::psi::{
-    AGGREGATES_MAX, Aggregate, AggregateTerms, COLUMNS_MAX, ClipTerms, IdentifierTerms, OutputsTerms, OwnValueTerms,
-    Question, ShareTerms, SizesTerms, WordTerms,
+    AGGREGATES_MAX, Aggregate, AggregateTerms, COLUMNS_MAX, ClipTerms, GroupTerms, IdentifierTerms, OutputsTerms,
+    OwnValueTerms, Question, ShareTerms, SizesTerms, WordTerms,
 };
 
 use super::decimal::Decimal;
@@ -101,7 +102,24 @@ impl Share {
                     columns: self.columns,
                 },
             },
-            outputs: OutputsTerms::Exact,
+            outputs: match self.budget.written {
+                None => OutputsTerms::Exact,
+                Some(written) => OutputsTerms::Private {
+                    per_query: self.budget.per_query.to_string(),
+                    epsilon: written.epsilon.to_f64(),
+                    delta: written.delta.map(|delta| delta.to_f64()),
+                    queries: self.budget.queries,
+                },
+            },
+            group_by: self
+                .group_by
+                .iter()
+                .map(|group| GroupTerms { column: group.column.clone(), labels: group.labels.clone() })
+                .collect(),
+            max_labels: self.max_labels,
+            max_parts: self.max_parts,
+            period: self.budget.period.name().to_owned(),
+            approval: self.approval,
         }
     }
 }
@@ -110,8 +128,10 @@ fn clip_terms(clip: Clip) -> ClipTerms {
     ClipTerms { min: clip.min.to_string(), max: clip.max.to_string() }
 }
 
-/// The clip of each of a question's aggregates, scaled to integers, if the terms allow the question.
+/// The clip of each of a question's aggregates, scaled to integers, and the noise of its released word, if the
+/// terms allow the question.
 ///
+/// The part of the output budget that one query has is split equally over its different aggregates.
 /// `table` holds at least the shared columns. Filters are checked only for being possible at all: what
 /// an expression may contain is for whoever evaluates it.
 ///
@@ -140,7 +160,8 @@ pub fn check_question(terms: &ShareTerms, question: &Question, table: &Schema) -
             question.aggregates.len()
         )));
     }
-    let words = question.aggregates.iter().map(|aggregate| word_terms(terms, aggregate, table)).collect();
+    let words = distinct(&question.aggregates);
+    let words = question.aggregates.iter().map(|aggregate| word_terms(terms, aggregate, words, table)).collect();
     if question.filter.is_some() && terms.filter_on.is_empty() {
         return Err(NotAllowed::until(
             format!("'{}' may not be filtered", terms.table),
@@ -151,7 +172,69 @@ pub fn check_question(terms: &ShareTerms, question: &Question, table: &Schema) -
     words
 }
 
-/// The clip of one aggregate, scaled to integers, if the terms allow it.
+/// How many different words a list of aggregates releases.
+fn distinct(aggregates: &[Aggregate]) -> u32 {
+    let first = |at: usize| !aggregates[..at].contains(&aggregates[at]);
+    // At most AGGREGATES_MAX: longer lists are refused before.
+    (0..aggregates.len()).filter(|at| first(*at)).count() as u32
+}
+
+/// Whether the terms allow a filter to name a column.
+///
+/// # Errors
+/// [`NotAllowed`], whether the table has such a column or not.
+pub fn check_filter_column(terms: &ShareTerms, column: &str) -> Result<(), NotAllowed> {
+    if terms.filter_on.iter().any(|allowed| allowed == column) {
+        return Ok(());
+    }
+    let allowed = names::listed(terms.filter_on.iter().map(String::as_str));
+    let column = names::shown(column);
+    let with: Vec<String> =
+        terms.filter_on.iter().map(String::as_str).chain([column.as_str()]).map(names::toml_text).collect();
+    Err(NotAllowed::until(
+        format!("'{}' may not be filtered on '{column}' (columns for filters: {allowed})", terms.table),
+        "filter_on",
+        format!("filter_on = [{}]", with.join(", ")),
+    ))
+}
+
+/// Whether the terms allow a query to group by a column of the owner's.
+///
+/// # Errors
+/// [`NotAllowed`], whether the table has such a column or not.
+pub fn check_group_column(terms: &ShareTerms, column: &str) -> Result<(), NotAllowed> {
+    if terms.group_by.iter().any(|group| group.column == column) {
+        return Ok(());
+    }
+    let allowed = names::listed(terms.group_by.iter().map(|group| group.column.as_str()));
+    let column = names::shown(column);
+    Err(NotAllowed::until(
+        format!("'{}' may not be grouped by '{column}' (columns for groups: {allowed})", terms.table),
+        "group_by",
+        format!("{} = [\"LABEL\", \"LABEL\"]", names::toml_key(&column)),
+    ))
+}
+
+/// Whether the terms allow the asker so many groups by columns of its own; 1 is a query without.
+///
+/// # Errors
+/// [`NotAllowed`], decided by the number and the terms.
+pub fn check_parts(terms: &ShareTerms, parts: u32) -> Result<(), NotAllowed> {
+    if parts <= terms.max_parts {
+        return Ok(());
+    }
+    Err(NotAllowed::until(
+        format!(
+            "matches with '{}' may be grouped into at most {} groups of the asker's own, and this query has {parts}",
+            terms.table, terms.max_parts
+        ),
+        "max_parts",
+        format!("max_parts = {parts}"),
+    ))
+}
+
+/// The clip of one aggregate, scaled to integers, and the noise of its word in a query of `words` different
+/// aggregates, if the terms allow it.
 ///
 /// Counts have no decimals; a column's sum has those of its type (0 for integers, s for decimal(p,s),
 /// the policy's for floats), a value of the asker's own those that it offers, its bounds rounded
@@ -159,12 +242,62 @@ pub fn check_question(terms: &ShareTerms, question: &Question, table: &Schema) -
 ///
 /// # Errors
 /// [`NotAllowed`], decided by the aggregate, the terms and the column's type alone.
-pub fn word_terms(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> Result<WordTerms, NotAllowed> {
+pub fn word_terms(
+    terms: &ShareTerms,
+    aggregate: &Aggregate,
+    words: u32,
+    table: &Schema,
+) -> Result<WordTerms, NotAllowed> {
+    let (clip, decimals) = word_clip(terms, aggregate, table)?;
+    let never = |reason: &str| NotAllowed::never(format!("{aggregate} over '{}': {reason}", terms.table));
+    let noise = match &terms.outputs {
+        OutputsTerms::Exact => dp::Noise::None,
+        OutputsTerms::Private { per_query, .. } => {
+            let outputs: dp::QueryOutputs = per_query
+                .parse()
+                .map_err(|_| never("its noise is published in words that this version does not know"))?;
+            outputs.word_noise(sensitivity(aggregate, clip), words)
+        }
+    };
+    Ok(WordTerms { min: clip.min(), max: clip.max(), decimals, noise })
+}
+
+/// How much the released word may change when one entry of the owner's table, the one that the noise protects,
+/// is emptied: by the theorem and corollaries of [`crate::dp`].
+///
+/// A word of the asker's own is taken over every value that its bits can spell, not over the bounds that it
+/// promises to keep: [`own_reach`].
+pub(super) fn sensitivity(aggregate: &Aggregate, clip: dp::Clip) -> u128 {
     match aggregate {
-        Aggregate::Persons => Ok(WordTerms { min: 0, max: 1, decimals: 0 }),
+        Aggregate::Persons => dp::COUNT_SENSITIVITY,
+        Aggregate::Rows { .. } | Aggregate::Sum { .. } => clip.sensitivity_own(),
+        Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => own_reach(clip),
+    }
+}
+
+/// The largest absolute value of one entry in a word of the asker's own.
+///
+/// Its values enter as base + w, base = min(min, 0), w of as many bits as max(max, 0) − base has: whatever the
+/// asker does, each lies in base ..= base + 2^bits − 1, at most twice as far as its bounds.
+fn own_reach(clip: dp::Clip) -> u128 {
+    let base = clip.min().min(0).unsigned_abs();
+    // What sensitivity_own measures: max(max, 0) − min(min, 0).
+    let span = clip.sensitivity_own();
+    let ones = u128::MAX.checked_shr(span.leading_zeros()).unwrap_or(0);
+    base.max(ones - base)
+}
+
+/// The clip of one aggregate in units of its decimals, and these.
+fn word_clip(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> Result<(dp::Clip, u8), NotAllowed> {
+    // A count's bounds are in order.
+    let count = |max: u64| {
+        dp::Clip::new(0, i128::from(max)).map(|clip| (clip, 0)).map_err(|reason| NotAllowed::never(reason.to_string()))
+    };
+    match aggregate {
+        Aggregate::Persons => count(1),
         Aggregate::Rows { column } => {
             let rule = rule(terms, column, "counted", "{ max_rows = 10 }")?;
-            Ok(WordTerms { min: 0, max: i128::from(rule.max_rows), decimals: 0 })
+            count(rule.max_rows)
         }
         Aggregate::Sum { column } => {
             let example = "{ min = 0, max = 100, max_rows = 10 }";
@@ -204,7 +337,7 @@ pub fn word_terms(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> 
                     ),
                 ));
             }
-            Ok(WordTerms { min: 0, max: i128::from(own.max_rows), decimals: 0 })
+            count(own.max_rows)
         }
         Aggregate::OwnSum { decimals, .. } => {
             let own = own_values(terms)?;
@@ -284,6 +417,32 @@ fn decimals_of(clip: &ClipTerms) -> Option<(Decimal, Decimal)> {
     clip.min.parse().ok().zip(clip.max.parse().ok())
 }
 
-fn word(min: i128, max: i128, decimals: u8) -> Option<WordTerms> {
-    (min <= max).then_some(WordTerms { min, max, decimals })
+fn word(min: i128, max: i128, decimals: u8) -> Option<(dp::Clip, u8)> {
+    dp::Clip::new(min, max).ok().map(|clip| (clip, decimals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reach(min: i128, max: i128) -> u128 {
+        own_reach(dp::Clip::new(min, max).unwrap())
+    }
+
+    #[test]
+    fn a_word_of_the_askers_own_reaches_as_far_as_its_bits() {
+        // Two bits for 0 ..= 3, three for 0 ..= 4.
+        assert_eq!((reach(0, 3), reach(0, 4), reach(0, 1), reach(0, 0)), (3, 7, 1, 0));
+        // Bounds on one side of 0 hold 0 too: an entry may have no value.
+        assert_eq!((reach(5, 7), reach(-7, -5), reach(-8, -5)), (7, 7, 8));
+        // base −2, span 5, three bits: −2 ..= 5.
+        assert_eq!((reach(-2, 3), reach(-5, 0)), (5, 5));
+        assert_eq!(reach(i128::MIN, i128::MAX), (1 << 127));
+        assert_eq!(reach(0, i128::MAX), (1 << 127) - 1);
+        for (min, max) in [(-9, 4), (0, 100), (-100, 0), (3, 17), (-1, 1)] {
+            let clip = dp::Clip::new(min, max).unwrap();
+            assert!(reach(min, max) >= clip.sensitivity_other(), "{min}..{max}");
+            assert!(reach(min, max) <= 2 * clip.sensitivity_own(), "{min}..{max}");
+        }
+    }
 }

@@ -5,6 +5,10 @@ pub(super) const PARTIES: &str = r#"
 [party]
 name = "advertiser"
 
+[server]
+listen = "127.0.0.1:50052"
+plaintext = true
+
 [[table]]
 name = "purchases"
 location = "data/purchases/*.parquet"
@@ -16,10 +20,12 @@ location = ["data/salaries.csv"]
 [[peer]]
 name = "publisher"
 address = "grpc://127.0.0.1:50051"
+plaintext = true
 
 [[peer]]
 name = "bank"
 address = "grpc://localhost:50053"
+plaintext = true
 "#;
 
 /// The sample of the documentation.

@@ -37,13 +37,6 @@ pub(super) struct Key {
     pub(super) example: &'static str,
 }
 
-/// A key that a later version understands: refused with a sentence, since passing over it would break
-/// the promise that it makes.
-pub(super) struct LaterKey {
-    pub(super) name: &'static str,
-    pub(super) sentence: &'static str,
-}
-
 /// One table of the document, its keys checked against those that it may have.
 pub(super) struct Section<'s, 'd> {
     pub(super) source: Source<'s>,
@@ -74,18 +67,10 @@ impl<'s, 'd> Section<'s, 'd> {
         table: &'d DeTable<'d>,
         span: Range<usize>,
         keys: &'static [Key],
-        later: &[LaterKey],
     ) -> Result<Self, ConfigError> {
         let title = title.into();
         let entries = entries(source, &title, table, keys);
         for entry in &entries {
-            if let Some(key) = later.iter().find(|key| key.name == entry.name) {
-                return Err(source.error(
-                    &entry.key_span,
-                    format!("{title}: '{}' is not supported by this version", key.name),
-                    key.sentence,
-                ));
-            }
             if !keys.iter().any(|key| key.name == entry.name) {
                 return Err(source.error(
                     &entry.key_span,
@@ -204,6 +189,18 @@ impl<'s, 'd> Value<'s, 'd> {
         }
     }
 
+    /// A label: a text, or a whole number or boolean by its SQL text.
+    pub(super) fn label(&self) -> Result<String, ConfigError> {
+        match self.value.get_ref() {
+            DeValue::Boolean(truth) => Ok(truth.to_string()),
+            DeValue::Integer(integer) => i128::from_str_radix(integer.as_str(), integer.radix())
+                .map(|number| number.to_string())
+                .map_err(|_| self.another_type("a text or a whole number")),
+            DeValue::String(_) => self.text().map(str::to_owned),
+            _ => Err(self.another_type("a text or a whole number")),
+        }
+    }
+
     /// A name that SQL reads without quotes.
     pub(super) fn sql_name(&self) -> Result<String, ConfigError> {
         let text = self.text()?;
@@ -315,10 +312,9 @@ impl<'s, 'd> Value<'s, 'd> {
         &self,
         title: impl Into<String>,
         keys: &'static [Key],
-        later: &[LaterKey],
     ) -> Result<Section<'s, 'd>, ConfigError> {
         let table = self.table()?;
-        Section::open(self.source, title, table, self.value.span(), keys, later)
+        Section::open(self.source, title, table, self.value.span(), keys)
     }
 
     /// The table that stands here, with keys of the author's choice.

@@ -6,10 +6,10 @@ use crate::psi::{COLUMNS_MAX, FilteredRows};
 use super::super::error::ConfigError;
 use super::super::names;
 use super::super::party::{
-    AggregateRule, Ask, AskedRows, Clip, Identifier, Party, RequesterValues, Share, ShareLines, Sizes,
+    AggregateRule, Ask, AskedRows, Clip, GroupBy, Identifier, Party, RequesterValues, Share, ShareLines, Sizes,
 };
 use super::budget::{ask_budget, share_budget};
-use super::reader::{Key, LaterKey, Section, Value};
+use super::reader::{Key, Section, Value};
 
 /// The most identifiers, aggregated columns and filter columns that one share names.
 const SHARED_MAX: usize = 256;
@@ -19,6 +19,12 @@ const COMPOSITE_MAX: usize = 16;
 const DECIMALS_MAX: u64 = 18;
 /// The most rows of one person that a count may count.
 const MAX_ROWS_MAX: u64 = 1_000_000_000;
+/// The most labels of one column.
+const LABELS_MAX: usize = 1024;
+/// The most bytes of one label.
+const LABEL_BYTES_MAX: usize = 256;
+/// The most groups of the asker's own: each adds dummies, and an oblivious transfer per row.
+const PARTS_MAX: u64 = 1000;
 /// The least noisy number of matches, where the policy does not say.
 const MINIMUM_MATCHED: u64 = 50;
 /// The identifiers per query that an ask's budget is computed for, where the policy does not say.
@@ -31,23 +37,15 @@ const SHARE: &[Key] = &[
     Key { name: "aggregates", example: "aggregates = { amount = { min = 0, max = 500, max_rows = 20 } }" },
     Key { name: "requester_values", example: "requester_values = false" },
     Key { name: "filter_on", example: "filter_on = [\"bought_at\"]" },
+    Key { name: "group_by", example: "group_by = { category = [\"toys\", \"books\", \"garden\"] }" },
+    Key { name: "max_labels", example: "max_labels = 2" },
+    Key { name: "max_parts", example: "max_parts = 20" },
     Key { name: "minimum_matched", example: "minimum_matched = 50" },
     Key { name: "filtered_rows", example: "filtered_rows = \"hide\"" },
+    Key { name: "approval", example: "approval = \"required\"" },
     Key {
         name: "budget",
-        example: "[share.budget], and in it: population = \"shoppers\", queries = 10, sizes = { epsilon = 2.0 }, outputs = { noise = \"none\" }",
-    },
-];
-const SHARE_LATER: &[LaterKey] = &[
-    LaterKey {
-        name: "group_by",
-        sentence: "remove it: groups are not answered yet, so a list of labels would allow nothing",
-    },
-    LaterKey { name: "max_labels", sentence: "remove it: groups are not answered yet" },
-    LaterKey { name: "max_parts", sentence: "remove it: groups are not answered yet" },
-    LaterKey {
-        name: "approval",
-        sentence: "remove it: queries cannot be held for approval yet, they would be answered at once",
+        example: "[share.budget], and in it: population = \"shoppers\", queries = 10, sizes = { epsilon = 2.0 }, outputs = { epsilon = 4.0 }",
     },
 ];
 const IDENTIFIER: &[Key] = &[
@@ -97,7 +95,7 @@ pub(super) fn shares(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Share>,
 }
 
 fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Share, ConfigError> {
-    let mut section = value.section("[[share]]", SHARE, SHARE_LATER)?;
+    let mut section = value.section("[[share]]", SHARE)?;
     let table_value = section.required("table")?;
     let table = table_value.text()?.to_owned();
     if party.table(&table).is_none() {
@@ -108,8 +106,10 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
         ));
     }
     section.title = format!("[[share]] of '{table}'");
-    let with = known_peers(section.required("with")?, party)?;
+    let with_value = section.required("with")?;
+    let with = known_peers(with_value, party)?;
     for (peer, element) in &with {
+        recognised(peer, element, party)?;
         if let Some(other) = earlier.iter().find(|share| share.table == table && share.with.contains(peer)) {
             return Err(element.error(
                 format_args!("names '{peer}', which the share of line {} already shows '{table}'", other.lines.share),
@@ -117,6 +117,7 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
             ));
         }
     }
+    let with_line = with_value.line();
     let with: Vec<String> = with.into_iter().map(|(peer, _)| peer).collect();
 
     let identifiers_value = section.required("identifiers")?;
@@ -134,6 +135,21 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
         return Err(value
             .error(format_args!("names {} columns", filter_on.len()), format!("at most {SHARED_MAX} are possible")));
     }
+    let groups_value = section.optional("group_by");
+    let group_by = groups_value.map(groups).transpose()?.unwrap_or_default();
+    let labels = group_by.iter().map(|group| group.labels.len()).max().unwrap_or(0);
+    let max_labels = match section.optional("max_labels") {
+        None => 1,
+        Some(value) if labels == 0 => {
+            return Err(value.error("stands without group_by", "remove it, or list the labels of a column in group_by"));
+        }
+        Some(value) => value.whole(1..=labels as u64)?,
+    };
+    let max_parts = section.optional("max_parts").map_or(Ok(1), |value| value.whole(1..=PARTS_MAX))?;
+    let approval = match section.optional("approval") {
+        None => false,
+        Some(value) => *one_of(value, &[("required", true), ("none", false)])?,
+    };
     let minimum_matched =
         section.optional("minimum_matched").map_or(Ok(MINIMUM_MATCHED), |value| value.whole(0..=1_000_000_000_000))?;
     let filtered_rows = match section.optional("filtered_rows") {
@@ -153,14 +169,13 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
         ));
     }
     for other in earlier.iter().filter(|share| share.with.iter().any(|peer| with.contains(peer))) {
-        let same = other.budget.queries == budget.queries && other.budget.sizes == budget.sizes;
-        if other.budget.population == budget.population && !same {
+        if other.budget.population == budget.population && !other.budget.same_terms(&budget) {
             return Err(section.required("budget")?.error(
                 format_args!(
                     "differs from that of line {}, and both are about the population '{}'",
                     other.budget.line, budget.population
                 ),
-                "shares of one population draw on one account: give both the same queries and sizes, or different populations",
+                "shares of one population draw on one account: give both the same queries, sizes, outputs and period, or different populations",
             ));
         }
     }
@@ -170,8 +185,13 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
         aggregates,
         requester_values,
         filter_on,
+        group_by,
+        // Both are at most some thousand.
+        max_labels: max_labels as u32,
+        max_parts: max_parts as u32,
         minimum_matched,
         filtered_rows,
+        approval,
         budget,
         columns: 1,
         padded_account: false,
@@ -182,6 +202,12 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
             aggregates: aggregates_value.map(Value::line),
             requester_values: own.map(Value::line),
             filter_on: filter_value.map(Value::line),
+            group_by: groups_value.map(Value::line),
+            max_labels: section.optional("max_labels").map(Value::line),
+            max_parts: section.optional("max_parts").map(Value::line),
+            minimum_matched: section.optional("minimum_matched").map(Value::line),
+            approval: section.optional("approval").map(Value::line),
+            with: with_line,
         },
         table,
     })
@@ -200,6 +226,23 @@ fn known_peers<'s, 'd>(value: &Value<'s, 'd>, party: &Party) -> Result<Vec<(Stri
         }
     }
     Ok(named)
+}
+
+/// Whether the server could tell that it is this peer who asks: by its certificate under TLS, by its word in
+/// plain text, and never by its word where others need a certificate.
+fn recognised(name: &str, element: &Value<'_, '_>, party: &Party) -> Result<(), ConfigError> {
+    let (Some(server), Some(peer)) = (&party.server, party.peer(name)) else { return Ok(()) };
+    match (server.tls.is_none(), peer.plaintext) {
+        (false, true) => Err(element.error(
+            format_args!("names '{name}', a peer in plain text, and [server] answers by TLS alone"),
+            format!("give the [[peer]] of line {} a certificate, or [server] plaintext = true", peer.line),
+        )),
+        (true, false) => Err(element.error(
+            format_args!("names '{name}', a peer by certificate, and [server] speaks plain text, where anybody could claim its name"),
+            format!("give [server] a certificate and a key, or the [[peer]] of line {} plaintext = true", peer.line),
+        )),
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn one_of<'a, T>(value: &Value<'_, '_>, choices: &'a [(&'static str, T)]) -> Result<&'a T, ConfigError> {
@@ -228,7 +271,7 @@ fn identifiers(value: &Value<'_, '_>) -> Result<Vec<Identifier>, ConfigError> {
         } else if !entry.is_table() {
             return Err(entry.another_type("a normaliser's name or a table"));
         } else {
-            let section = entry.section(entry.title(), IDENTIFIER, &[])?;
+            let section = entry.section(entry.title(), IDENTIFIER)?;
             let columns = section.required("columns")?;
             let named = columns.distinct(false, Value::column_name)?;
             if named.len() > COMPOSITE_MAX {
@@ -283,7 +326,7 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
                 entry.key_error("is no column's name", "a column's name has 1 to 256 bytes and no control characters")
             );
         }
-        let section = entry.section(entry.title(), AGGREGATE, &[])?;
+        let section = entry.section(entry.title(), AGGREGATE)?;
         let clip = clip(&section)?;
         let decimals = section.optional("decimals").map(|value| value.whole(0..=DECIMALS_MAX)).transpose()?;
         if let (None, Some(value)) = (clip, section.optional("decimals")) {
@@ -312,6 +355,46 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
     Ok(rules)
 }
 
+/// `group_by`: columns with their labels.
+fn groups(value: &Value<'_, '_>) -> Result<Vec<GroupBy>, ConfigError> {
+    let mut groups = Vec::new();
+    for entry in value.names()? {
+        let entry = entry.example("category = [\"toys\", \"books\", \"garden\"]");
+        let column = entry.name().to_owned();
+        if !names::is_column(&column) {
+            return Err(
+                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes and no control characters")
+            );
+        }
+        let labels = entry.distinct(false, |label| {
+            let text = label.label()?;
+            if text.len() <= LABEL_BYTES_MAX && !text.chars().any(char::is_control) {
+                return Ok(text);
+            }
+            Err(label.error(
+                format_args!("has the label '{}'", names::shown(&text)),
+                format!("a label has 1 to {LABEL_BYTES_MAX} bytes and no control characters"),
+            ))
+        })?;
+        if labels.len() > LABELS_MAX {
+            return Err(
+                entry.error(format_args!("has {} labels", labels.len()), format!("at most {LABELS_MAX} are possible"))
+            );
+        }
+        let labels = labels.into_iter().map(|(label, _)| label).collect();
+        groups.push(GroupBy { column, labels, line: entry.line() });
+    }
+    if groups.is_empty() || groups.len() > SHARED_MAX {
+        return Err(value.error(
+            format_args!("names {} columns", groups.len()),
+            format!(
+                "name 1 to {SHARED_MAX}, for example: group_by = {{ category = [\"toys\", \"books\", \"garden\"] }}"
+            ),
+        ));
+    }
+    Ok(groups)
+}
+
 /// `min` and `max`, which stand together or not at all.
 fn clip(section: &Section<'_, '_>) -> Result<Option<Clip>, ConfigError> {
     let clip = match (section.optional("min"), section.optional("max")) {
@@ -338,7 +421,7 @@ fn requester_values(value: &Value<'_, '_>) -> Result<Option<RequesterValues>, Co
                 .error("is true", "write the bounds of one person's total: requester_values = { min = 0, max = 100 }")),
         };
     }
-    let section = value.section("requester_values", REQUESTER_VALUES, &[])?;
+    let section = value.section("requester_values", REQUESTER_VALUES)?;
     section.required("min")?;
     section.required("max")?;
     let max_rows = section.optional("max_rows").map(|value| value.whole(1..=MAX_ROWS_MAX)).transpose()?;
@@ -349,7 +432,7 @@ fn requester_values(value: &Value<'_, '_>) -> Result<Option<RequesterValues>, Co
 pub(super) fn asks(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Ask>, ConfigError> {
     let mut asks: Vec<Ask> = Vec::new();
     for value in super::each(top, "ask")? {
-        let section = value.section("[[ask]]", ASK, &[])?;
+        let section = value.section("[[ask]]", ASK)?;
         let of = known_peers(section.required("of")?, party)?;
         for (peer, element) in &of {
             if let Some(other) = asks.iter().find(|ask| ask.of.contains(peer)) {

@@ -5,3 +5,5 @@ mod columns;
 mod mistakes;
 mod parse;
 mod permit;
+mod sample;
+mod sentences;

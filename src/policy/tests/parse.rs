@@ -1,8 +1,12 @@
 use std::fs;
+use std::path::Path;
 
 use proptest::prelude::*;
 
-use crate::policy::{AskedRows, BudgetTerms, Clip, Limits, Ot, Party, RequesterValues, Sizes, testing};
+use crate::dp;
+use crate::policy::{
+    AskedRows, BudgetTerms, Clip, Limits, Ot, Party, Period, RequesterValues, Sizes, TlsFiles, testing,
+};
 use crate::psi::FilteredRows;
 
 /// The sample with one text replaced, which must be in it.
@@ -17,7 +21,13 @@ fn the_sample_means_what_the_documentation_says() {
     assert_eq!((party.name.as_str(), party.state.to_str()), ("advertiser", Some("conf/state/")));
     assert_eq!(party.server.as_ref().unwrap().listen.to_string(), "127.0.0.1:50052");
     assert_eq!(party.table("purchases").unwrap().location, ["conf/data/purchases/*.parquet"]);
-    assert_eq!(party.peer("publisher").unwrap().address, "grpc://127.0.0.1:50051");
+    let server = party.server.as_ref().unwrap();
+    let tls = TlsFiles { certificate: "conf/tls/advertiser.pem".into(), key: "conf/tls/advertiser.key".into() };
+    assert_eq!((server.tls.as_ref(), party.own_tls.as_ref()), (Some(&tls), Some(&tls)));
+    assert_eq!(server.clients.as_deref(), Some(Path::new("conf/tls/analysts.pem")));
+    let publisher = party.peer("publisher").unwrap();
+    assert_eq!((publisher.address.as_str(), publisher.plaintext), ("grpc+tls://127.0.0.1:50051", false));
+    assert_eq!(publisher.certificates, [Path::new("conf/tls/publisher.pem")]);
     assert_eq!((party.ot, party.limits), (Ot::default(), Limits::default()));
 
     let share = party.share("publisher", "purchases").unwrap();
@@ -31,15 +41,20 @@ fn the_sample_means_what_the_documentation_says() {
     assert_eq!(amount.clip, Some(Clip { min: 0.into(), max: 500.into() }));
     assert_eq!((amount.max_rows, amount.decimals, share.requester_values), (20, None, None));
     assert_eq!(share.filter_on, ["bought_at", "category"]);
+    let category = share.group("category").unwrap();
+    assert_eq!(category.labels, ["toys", "books", "garden"]);
+    assert_eq!((share.max_labels, share.max_parts, share.approval), (2, 20, false));
     assert_eq!((share.minimum_matched, share.filtered_rows, share.columns), (50, FilteredRows::Hide, 3));
-    let BudgetTerms { population, queries, sizes, .. } = &share.budget;
+    let BudgetTerms { population, queries, sizes, outputs, period, .. } = &share.budget;
     assert_eq!((population.as_str(), *queries), ("shoppers", 10));
     assert_eq!(*sizes, Sizes::Private { epsilon: 2.into(), delta: None });
+    assert_eq!(*outputs, dp::OutputBudget::Laplace { epsilon: "4/1".parse().unwrap() });
+    assert_eq!((*period, share.budget.outputs_per_query().to_string()), (Period::Month, "epsilon 2/5".to_owned()));
     assert_eq!(share.shared_columns(), ["email", "phone", "surname", "born", "amount", "bought_at", "category"]);
 
     let ask = party.may_ask("publisher").unwrap();
     assert_eq!((ask.rows, ask.identifiers, ask.budget.queries), (AskedRows::Pad, 3, 100));
-    assert_eq!(ask.budget.population, "shoppers");
+    assert_eq!((ask.budget.population.as_str(), ask.budget.period), ("shoppers", Period::Month));
 }
 
 #[test]
@@ -51,7 +66,7 @@ fn what_is_left_out_has_the_defaults_that_the_sample_writes_down() {
         "filtered_rows = \"hide\"",
         "rows = \"pad\"",
         "identifiers = 3",
-        "period = \"forever\"",
+        "approval = \"none\"",
         "state = \"state/\"",
     ] {
         assert!(short.contains(&format!("\n{line}")), "{line}");
@@ -62,6 +77,8 @@ fn what_is_left_out_has_the_defaults_that_the_sample_writes_down() {
         Party::parse(limits, "party.toml"),
         Party::parse(testing::SAMPLE, "party.toml").map(|mut party| {
             party.shares[0].lines.requester_values = None;
+            party.shares[0].lines.minimum_matched = None;
+            party.shares[0].lines.approval = None;
             party
         })
     );
@@ -73,8 +90,8 @@ fn a_share_without_budget_is_an_error() {
         + "[[share]]\ntable = \"purchases\"\nwith = [\"bank\"]\nidentifiers = { email = \"email/1\" }\n";
     assert_eq!(
         Party::parse(&text, "party.toml").unwrap_err().to_string(),
-        "party.toml:20: [[share]] of 'purchases' lacks 'budget'; add, for example: [share.budget], and in it: population = \"shoppers\", \
-         queries = 10, sizes = { epsilon = 2.0 }, outputs = { noise = \"none\" }"
+        "party.toml:26: [[share]] of 'purchases' lacks 'budget'; add, for example: [share.budget], and in it: population = \"shoppers\", \
+         queries = 10, sizes = { epsilon = 2.0 }, outputs = { epsilon = 4.0 }"
     );
 }
 
@@ -150,10 +167,8 @@ fn loopback_in_every_spelling_is_accepted() {
         assert_eq!(party.server.unwrap().listen.to_string(), read);
     }
     for address in ["grpc://localhost:1", "grpc://[::1]:1"] {
-        assert_eq!(
-            Party::parse(&changed("grpc://127.0.0.1:50051", address), "party.toml").unwrap().peers[0].address,
-            address
-        );
+        let text = testing::PARTIES.replacen("grpc://127.0.0.1:50051", address, 1);
+        assert_eq!(Party::parse(&text, "party.toml").unwrap().peers[0].address, address);
     }
 }
 
@@ -238,4 +253,206 @@ proptest! {
         let terms = Party::parse(&text, "party.toml").unwrap().shares[0].terms();
         prop_assert_eq!(&terms.aggregates[0].clip.as_ref().unwrap().min, &written);
     }
+}
+
+/// The refusal of [`testing::PARTIES`] with one text replaced, and a share with the publisher.
+fn shared(from: &str, to: &str) -> Result<Party, String> {
+    assert!(testing::PARTIES.contains(from), "{from}");
+    let share = "[[share]]\ntable = \"purchases\"\nwith = [\"publisher\"]\nidentifiers = { email = \"email/1\" }\n\
+                 [share.budget]\npopulation = \"people\"\nqueries = 5\nsizes = { epsilon = 1 }\noutputs = { epsilon = 1 }\n";
+    Party::parse(&(testing::PARTIES.replacen(from, to, 1) + share), "party.toml").map_err(|error| error.to_string())
+}
+
+#[test]
+fn a_peer_is_shared_with_only_where_the_server_can_tell_that_it_is_the_peer() {
+    assert!(shared("", "").unwrap().server.unwrap().tls.is_none());
+    let tls = "certificate = \"a.pem\"\nkey = \"a.key\"";
+    let refused = shared("plaintext = true", tls).unwrap_err();
+    assert_eq!(
+        refused,
+        "party.toml:29: [[share]]: 'with' names 'publisher', a peer in plain text, and [server] answers by TLS alone; \
+         give the [[peer]] of line 18 a certificate, or [server] plaintext = true"
+    );
+    let pinned = "address = \"grpc+tls://publisher.example:50051\"\ncertificate = [\"old.pem\", \"new.pem\"]";
+    let plain = "address = \"grpc://127.0.0.1:50051\"\nplaintext = true";
+    assert_eq!(
+        shared(&format!("{plain}\n\n"), &format!("{pinned}\n")).unwrap_err(),
+        "party.toml:17: [[peer]] 'publisher' is spoken to by TLS, and this party has no certificate of its own; \
+         add certificate = \"tls/NAME.pem\" and key = \"tls/NAME.key\" to [server], or to [party] where there is no server; \
+         `datafusion-psi init` makes both"
+    );
+    let text = testing::PARTIES.replacen(plain, pinned, 1);
+    let of_party = text.replacen("name = \"advertiser\"", &format!("name = \"advertiser\"\n{tls}"), 1);
+    // A party may ask by TLS and answer in plain text, but not the same peer.
+    let party = Party::parse(&of_party, "x/party.toml").unwrap();
+    assert_eq!(party.own_tls.unwrap().certificate, Path::new("x/a.pem"));
+    assert!(party.server.unwrap().tls.is_none());
+    assert_eq!(party.peers[0].certificates, [Path::new("x/old.pem"), Path::new("x/new.pem")]);
+    let share = "[[share]]\ntable = \"purchases\"\nwith = [\"publisher\"]\n";
+    assert_eq!(
+        Party::parse(&(of_party.clone() + share), "party.toml").unwrap_err().to_string(),
+        "party.toml:30: [[share]]: 'with' names 'publisher', a peer by certificate, and [server] speaks plain text, \
+         where anybody could claim its name; give [server] a certificate and a key, or the [[peer]] of line 19 plaintext = true"
+    );
+    // One certificate for both: that of [party].
+    let both = of_party.replacen("plaintext = true\n", "", 1);
+    let server = Party::parse(&both, "party.toml").unwrap().server.unwrap();
+    assert_eq!(server.tls.unwrap().key, Path::new("a.key"));
+    assert_eq!(
+        shared(plain, &format!("{plain}\ncertificate = \"a.pem\"")).unwrap_err(),
+        "party.toml:21: [[peer]]: 'certificate' stands beside plaintext = true, which has no certificates; remove one of the two"
+    );
+}
+
+#[test]
+fn plain_text_never_leaves_the_machine_and_tls_may() {
+    for listen in ["0.0.0.0:50052", "[::]:50052", "192.168.1.7:1"] {
+        let party = Party::parse(&changed("127.0.0.1:50052", listen), "party.toml").unwrap();
+        assert_eq!(party.server.unwrap().listen.to_string(), listen);
+        let text = testing::PARTIES.replacen("127.0.0.1:50052", listen, 1);
+        assert!(
+            Party::parse(&text, "party.toml")
+                .unwrap_err()
+                .to_string()
+                .contains("plain text must not leave this machine")
+        );
+    }
+    for address in ["grpc://10.0.0.7:50051", "grpc://example.org:1", "grpc://[2001:db8::1]:1"] {
+        let text = testing::PARTIES.replacen("grpc://127.0.0.1:50051", address, 1);
+        assert_eq!(
+            Party::parse(&text, "party.toml").unwrap_err().to_string(),
+            format!(
+                "party.toml:19: [[peer]]: 'address' is '{address}', which is not loopback; plain text must not leave this machine: \
+                 write grpc+tls://HOST:PORT and a certificate, and remove plaintext"
+            )
+        );
+        let tls = address.replacen("grpc://", "grpc+tls://", 1);
+        let party = Party::parse(&changed("grpc+tls://127.0.0.1:50051", &tls), "party.toml").unwrap();
+        assert_eq!(party.peers[0].address, tls);
+    }
+}
+
+#[test]
+fn an_output_budget_is_divided_exactly_over_the_queries() {
+    let per_query = |outputs: &str| {
+        let party = Party::parse(&changed("outputs = { epsilon = 4.0 }", outputs), "party.toml").unwrap();
+        (party.shares[0].budget.outputs.clone(), party.shares[0].budget.outputs_per_query().to_string())
+    };
+    assert_eq!(per_query("outputs = { noise = \"none\" }"), (dp::OutputBudget::Exact, "exact".to_owned()));
+    let laplace = |epsilon: &str| dp::OutputBudget::Laplace { epsilon: epsilon.parse().unwrap() };
+    assert_eq!(per_query("outputs = { epsilon = 0.3 }"), (laplace("3/10"), "epsilon 3/100".to_owned()));
+    assert_eq!(
+        per_query("outputs = { noise = \"laplace\", epsilon = \"1.5\" }"),
+        (laplace("3/2"), "epsilon 3/20".to_owned())
+    );
+    let (gaussian, rho) = per_query("outputs = { epsilon = 4.0, delta = 0.000001, noise = \"gaussian\" }");
+    assert_eq!(
+        gaussian,
+        dp::OutputBudget::Gaussian { epsilon: "4/1".parse().unwrap(), delta: "1/1000000".parse().unwrap() }
+    );
+    // Of all ten: about 0.26.
+    let rho: dp::Ratio = rho.strip_prefix("rho ").unwrap().parse().unwrap();
+    assert!((0.2..0.32).contains(&(10.0 * rho.to_f64())), "{}", rho.to_f64());
+}
+
+#[test]
+fn labels_are_texts_and_numbers_as_sql_shows_them() {
+    let groups = "group_by = { category = [\"toys\"], year = [2025, 0x7EA, -1], paid = [true, \"false\"] }";
+    let party =
+        Party::parse(&changed("group_by = { category = [\"toys\", \"books\", \"garden\"] }", groups), "party.toml")
+            .unwrap();
+    let labels = |column: &str| party.shares[0].group(column).unwrap().labels.clone();
+    assert_eq!(
+        (labels("category"), labels("paid")),
+        (vec!["toys".to_owned()], vec!["true".to_owned(), "false".to_owned()])
+    );
+    assert_eq!(labels("year"), ["2025", "2026", "-1"]);
+    assert_eq!(party.shares[0].shared_columns().last(), Some(&"paid"));
+}
+
+#[test]
+fn limits_that_are_left_out_follow_those_that_are_written() {
+    let limits = |text: &str| {
+        Party::parse(&format!("party = {{ name = \"a\" }}\nlimits = {{ {text} }}"), "party.toml").unwrap().limits
+    };
+    assert_eq!(limits(""), Limits::default());
+    let one = limits("sessions_max = 1");
+    assert_eq!((one.sessions_max, one.sessions_per_peer_max, one.connections_max), (1, 1, 64));
+    let hundred = limits("sessions_max = 100");
+    assert_eq!((hundred.sessions_per_peer_max, hundred.connections_max), (2, 200));
+}
+
+#[test]
+fn files_that_are_missing_are_found_at_start_and_not_by_the_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("party.toml");
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let party = Party::parse(testing::SAMPLE, &path).unwrap();
+    let missing = |party: &Party| -> Vec<String> {
+        party
+            .missing_files()
+            .iter()
+            .map(|error| error.to_string().replacen(&path.display().to_string(), "F", 1))
+            .collect()
+    };
+    let absent = "No such file or directory (os error 2)";
+    let init = "`datafusion-psi init` makes a certificate and its key";
+    assert_eq!(
+        missing(&party),
+        [
+            format!(
+                "F:7: the certificate of [server] names '{}', which cannot be read: {absent}; {init}",
+                at("tls/advertiser.pem")
+            ),
+            format!(
+                "F:8: the key of [server] names '{}', which cannot be read: {absent}; {init}",
+                at("tls/advertiser.key")
+            ),
+            format!(
+                "F:9: clients of [server] names '{}', which cannot be read: {absent}; put the analysts' certificates there, or remove the key `clients`",
+                at("tls/analysts.pem")
+            ),
+            format!(
+                "F:13: a location of the table 'purchases' names '{}', and '{}' cannot be read: {absent}; \
+                 name a file, a folder or a glob that is there; paths are relative to the policy's folder",
+                at("data/purchases/*.parquet"),
+                at("data/purchases")
+            ),
+            format!(
+                "F:18: the certificate of [[peer]] 'publisher' names '{}', which cannot be read: {absent}; put the file there that the peer gave you",
+                at("tls/publisher.pem")
+            ),
+        ]
+    );
+    assert_eq!(party.check_files().unwrap_err().line, Some(7));
+    fs::create_dir_all(folder.path().join("data/purchases")).unwrap();
+    fs::create_dir_all(folder.path().join("tls/publisher.pem")).unwrap();
+    for name in ["tls/advertiser.pem", "tls/advertiser.key", "tls/analysts.pem"] {
+        fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let found = missing(&party);
+    assert_eq!(
+        found.last().unwrap(),
+        &format!(
+            "F:18: the certificate of [[peer]] 'publisher' names '{}', which is no file; name a PEM file",
+            at("tls/publisher.pem")
+        )
+    );
+    fs::remove_dir(folder.path().join("tls/publisher.pem")).unwrap();
+    fs::write(folder.path().join("tls/publisher.pem"), "x").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let key = folder.path().join("tls/advertiser.key");
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+        assert_eq!(
+            missing(&party),
+            [format!(
+                "F:8: the key of [server] names '{}', which other users may open (mode 640); make it this user's alone: chmod 600",
+                at("tls/advertiser.key")
+            )]
+        );
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(party.check_files(), Ok(()));
 }

@@ -1,13 +1,17 @@
 use arrow::datatypes::Schema;
 
 use super::columns::purchases;
-use crate::policy::{Account, Party, Permit, Refusal, check_question, testing};
+use crate::dp;
+use crate::policy::{
+    Account, NotAllowed, Party, Permit, Refusal, check_filter_column, check_group_column, check_parts, check_question,
+    testing,
+};
 use crate::psi::{Aggregate, Error, FilteredRows, OutputsTerms, Question, ShareTerms, SizesTerms, WordTerms};
 
 fn party(from: &str, to: &str) -> Party {
     assert!(from.is_empty() || testing::SAMPLE.contains(from), "{from}");
     let mut text = testing::SAMPLE.replacen(from, to, 1);
-    text += "\n[[peer]]\nname = \"bank\"\naddress = \"grpc://127.0.0.1:50053\"\n[[table]]\nname = \"salaries\"\nlocation = \"s.csv\"\n";
+    text += "\n[[peer]]\nname = \"bank\"\naddress = \"grpc+tls://127.0.0.1:50053\"\ncertificate = \"tls/bank.pem\"\n[[table]]\nname = \"salaries\"\nlocation = \"s.csv\"\n";
     Party::parse(&text, "party.toml").unwrap()
 }
 
@@ -22,6 +26,10 @@ fn question(identifiers: &[&str], aggregates: &[Aggregate]) -> Question {
         filter: None,
         aggregates: aggregates.to_vec(),
     }
+}
+
+fn word(min: i128, max: i128, decimals: u8, noise: &str) -> WordTerms {
+    WordTerms { min, max, decimals, noise: noise.parse().unwrap() }
 }
 
 fn sum(column: &str) -> Aggregate {
@@ -55,9 +63,10 @@ fn a_question_within_the_terms_is_permitted_with_every_rule_for_its_answer() {
     assert_eq!(
         permit.words,
         [
-            WordTerms { min: 0, max: 1, decimals: 0 },
-            WordTerms { min: 0, max: 50_000, decimals: 2 },
-            WordTerms { min: 0, max: 20, decimals: 0 },
+            // An epsilon of 4 over 10 queries, and this one's 2/5 over three words: scales of 15/2 times the sensitivity.
+            word(0, 1, 0, "laplace 15/2"),
+            word(0, 50_000, 2, "laplace 375000/1"),
+            word(0, 20, 0, "laplace 150/1"),
         ]
     );
     assert_eq!(permit.normalisers(), ["phone/1:US", "email/1", "exact/1"]);
@@ -75,14 +84,14 @@ fn terms_say_what_the_policy_says_and_travel_as_json() {
     let json = serde_json::to_string(&terms).unwrap();
     assert_eq!(
         json,
-        r#"{"table":"purchases","identifiers":[{"name":"email","columns":["email"],"normaliser":"email/1"},{"name":"phone","columns":["phone"],"normaliser":"phone/1:US"},{"name":"person","columns":["surname","born"],"normaliser":"exact/1"}],"aggregates":[{"column":"amount","clip":{"min":"0","max":"500"},"max_rows":20,"decimals":0}],"filter_on":["bought_at","category"],"requester_values":{"clip":{"min":"-1.5","max":"2.50"},"max_rows":0},"minimum_matched":50,"filtered_rows":"hide","sizes":{"mode":"private","epsilon":2.0,"delta":null,"queries":10,"columns":3},"outputs":"exact"}"#
+        r#"{"table":"purchases","identifiers":[{"name":"email","columns":["email"],"normaliser":"email/1"},{"name":"phone","columns":["phone"],"normaliser":"phone/1:US"},{"name":"person","columns":["surname","born"],"normaliser":"exact/1"}],"aggregates":[{"column":"amount","clip":{"min":"0","max":"500"},"max_rows":20,"decimals":0}],"filter_on":["bought_at","category"],"requester_values":{"clip":{"min":"-1.5","max":"2.50"},"max_rows":0},"minimum_matched":50,"filtered_rows":"hide","sizes":{"mode":"private","epsilon":2.0,"delta":null,"queries":10,"columns":3},"outputs":{"mode":"private","per_query":"epsilon 2/5","epsilon":4.0,"delta":null,"queries":10},"group_by":[{"column":"category","labels":["toys","books","garden"]}],"max_labels":2,"max_parts":20,"period":"month","approval":false}"#
     );
     assert_eq!(serde_json::from_str::<ShareTerms>(&json).unwrap(), terms);
-    assert_eq!(terms.outputs, OutputsTerms::Exact);
     let exact = super::permit::party(
-        "sizes = { epsilon = 2.0 }                                #",
-        "sizes = { exact = true } #",
+        "sizes = { epsilon = 2.0 }                                # delta defaults to 1/(10 N); or { exact = true }\noutputs = { epsilon = 4.0 }",
+        "sizes = { exact = true }\noutputs = { noise = \"none\" }",
     );
+    assert_eq!(exact.shares[0].terms().outputs, OutputsTerms::Exact);
     assert_eq!(exact.shares[0].terms().sizes, SizesTerms::Exact { queries: 10 });
     assert_eq!(party.shares_with("bank").count(), 0);
     assert_eq!(party.shares_with("nobody").count(), 0);
@@ -111,18 +120,24 @@ fn a_table_that_is_not_shared_is_spoken_of_in_the_same_words_whether_it_exists_o
     assert_eq!(salaries.0.replace("salaries", "nothing"), nothing.0);
     assert_eq!(
         salaries.1,
-        "refused 'publisher': 'salaries' is not shared with it (it is the [[table]] of line 55, shared with nobody); \
-         to allow it, add to party.toml: [[share]] with table = \"salaries\", with = [\"publisher\"]"
+        "refused 'publisher': 'salaries' is not shared with it (it is the [[table]] of line 70, shared with nobody); \
+         to allow it, add at the end of party.toml: [[share]], and in it: table = \"salaries\", with = [\"publisher\"], identifiers = { COLUMN = \"exact/1\" }; \
+         [share.budget], and in it: population = \"NAME\", queries = 10, sizes = { epsilon = 2.0 }, outputs = { epsilon = 4.0 }"
     );
     assert_eq!(
         nothing.1,
         "refused 'publisher': 'nothing' is not shared with it (no [[table]] has that name); \
-         to allow it, add to party.toml: [[share]] with table = \"nothing\", with = [\"publisher\"]"
+         to allow it, add at the end of party.toml: [[table]], and in it: name = \"nothing\", location = \"FILES\"; [[share]], and in it: table = \"nothing\", with = [\"publisher\"], identifiers = { COLUMN = \"exact/1\" }; \
+         [share.budget], and in it: population = \"NAME\", queries = 10, sizes = { epsilon = 2.0 }, outputs = { epsilon = 4.0 }"
     );
     // Known to one peer, not to the other; and to nobody that is no peer.
     let bank = party.shared_table("bank", "purchases").unwrap_err();
     assert_eq!(bank.peer.to_string(), salaries.0.replace("salaries", "purchases").replace("publisher", "bank"));
-    assert!(bank.owner.contains("the [[share]] of line 16 shows it to publisher"), "{}", bank.owner);
+    assert_eq!(
+        bank.owner,
+        "refused 'bank': 'purchases' is not shared with it (it is the [[table]] of line 11; the [[share]] of line 20 shows it to publisher); \
+         to allow it by the same rules, write at party.toml:22: with = [\"publisher\", \"bank\"]"
+    );
     let stranger = party.shared_table("stranger\n", "purchases").unwrap_err();
     assert_eq!(
         stranger.peer.to_string(),
@@ -142,28 +157,28 @@ fn a_refusal_names_the_column_the_rule_and_the_text_to_add_and_where() {
             format!(
                 "'purchases' may not be matched by 'ssn' (identifiers: email, phone, person); {add} identifiers of that [[share]] in party.toml: ssn = \"exact/1\""
             ),
-            "'purchases' may not be matched by 'ssn' (identifiers: email, phone, person); to allow it, add to identifiers at party.toml:19: ssn = \"exact/1\"",
+            "'purchases' may not be matched by 'ssn' (identifiers: email, phone, person); to allow it, add to identifiers at party.toml:23: ssn = \"exact/1\"",
         ),
         (
             one(sum("ssn")),
             format!(
                 "column 'ssn' of 'purchases' may not be summed (columns for aggregates: amount); {add} aggregates of that [[share]] in party.toml: ssn = {{ min = 0, max = 100, max_rows = 10 }}"
             ),
-            "column 'ssn' of 'purchases' may not be summed (columns for aggregates: amount); to allow it, add to aggregates at party.toml:20: ssn = { min = 0, max = 100, max_rows = 10 }",
+            "column 'ssn' of 'purchases' may not be summed (columns for aggregates: amount); to allow it, add to aggregates at party.toml:24: ssn = { min = 0, max = 100, max_rows = 10 }",
         ),
         (
             one(rows("my \"own\"")),
             format!(
                 "column 'my \"own\"' of 'purchases' may not be counted (columns for aggregates: amount); {add} aggregates of that [[share]] in party.toml: \"my \\\"own\\\"\" = {{ max_rows = 10 }}"
             ),
-            "column 'my \"own\"' of 'purchases' may not be counted (columns for aggregates: amount); to allow it, add to aggregates at party.toml:20: \"my \\\"own\\\"\" = { max_rows = 10 }",
+            "column 'my \"own\"' of 'purchases' may not be counted (columns for aggregates: amount); to allow it, add to aggregates at party.toml:24: \"my \\\"own\\\"\" = { max_rows = 10 }",
         ),
         (
             one(Aggregate::OwnSum { value: 0, decimals: 2 }),
             format!(
                 "values of one's own may not be aggregated over matches with 'purchases'; {add} requester_values of that [[share]] in party.toml: requester_values = {{ min = 0, max = 100, max_rows = 10 }}"
             ),
-            "values of one's own may not be aggregated over matches with 'purchases'; to allow it, write at party.toml:21: requester_values = { min = 0, max = 100, max_rows = 10 }",
+            "values of one's own may not be aggregated over matches with 'purchases'; to allow it, write at party.toml:25: requester_values = { min = 0, max = 100, max_rows = 10 }",
         ),
     ] {
         assert_eq!(
@@ -190,25 +205,25 @@ fn filters_need_filter_on_and_counts_of_ones_own_need_max_rows() {
     let filtered = Question { filter: Some("true".to_owned()), ..question(&["email"], &[Aggregate::Persons]) };
     assert_eq!(
         refused(&bare, &filtered).1,
-        "refused 'publisher': 'purchases' may not be filtered; to allow it, add to the [[share]] at party.toml:16: \
+        "refused 'publisher': 'purchases' may not be filtered; to allow it, add to the [[share]] at party.toml:20: \
          filter_on = [ the columns of the query's WHERE on that table ]"
     );
     let own = party("requester_values = false", "requester_values = { min = 0.5, max = 2.25 }");
     assert_eq!(
         refused(&own, &question(&["email"], &[Aggregate::OwnRows { value: 0 }])).1,
-        "refused 'publisher': rows of one's own may not be counted over matches with 'purchases'; to allow it, write at party.toml:21: \
+        "refused 'publisher': rows of one's own may not be counted over matches with 'purchases'; to allow it, write at party.toml:25: \
          requester_values = { min = 0.5, max = 2.25, max_rows = 10 }"
     );
     let none = party("aggregates = { amount = { min = 0, max = 500, max_rows = 20 } }", "");
     assert_eq!(
         refused(&none, &question(&["email"], &[rows("amount")])).1,
         "refused 'publisher': column 'amount' of 'purchases' may not be counted (columns for aggregates: none); to allow it, add to the \
-         [[share]] at party.toml:16: aggregates = { amount = { max_rows = 10 } }"
+         [[share]] at party.toml:20: aggregates = { amount = { max_rows = 10 } }"
     );
     let counted = party("{ min = 0, max = 500, max_rows = 20 }", "{ max_rows = 20 }");
     assert_eq!(
         refused(&counted, &question(&["email"], &[sum("amount")])).1,
-        "refused 'publisher': column 'amount' of 'purchases' may be counted, not summed; to allow it, add to aggregates at party.toml:20: \
+        "refused 'publisher': column 'amount' of 'purchases' may be counted, not summed; to allow it, add to aggregates at party.toml:24: \
          amount = { min = 0, max = 100, max_rows = 20 }"
     );
 }
@@ -217,14 +232,15 @@ fn filters_need_filter_on_and_counts_of_ones_own_need_max_rows() {
 fn values_of_the_askers_own_are_bounded_inwards_at_the_decimals_that_it_offers() {
     let party = party("requester_values = false", "requester_values = { min = -0.55, max = 2.25, max_rows = 7 }");
     let word = |aggregate: Aggregate| {
-        ask(&party, &question(&["email"], &[aggregate]), &["email/1"]).map(|permit| permit.words[0])
+        ask(&party, &question(&["email"], &[aggregate]), &["email/1"]).map(|permit| permit.words[0].clone())
     };
     let own = |decimals: u8| word(Aggregate::OwnSum { value: 0, decimals });
-    assert_eq!(own(2).unwrap(), WordTerms { min: -55, max: 225, decimals: 2 });
-    assert_eq!(own(1).unwrap(), WordTerms { min: -5, max: 22, decimals: 1 });
-    assert_eq!(own(0).unwrap(), WordTerms { min: 0, max: 2, decimals: 0 });
+    // Nine bits from -55 on, reaching up to 456.
+    assert_eq!(own(2).unwrap(), self::word(-55, 225, 2, "laplace 1140/1"));
+    assert_eq!(own(1).unwrap(), self::word(-5, 22, 1, "laplace 65/1"));
+    assert_eq!(own(0).unwrap(), self::word(0, 2, 0, "laplace 15/2"));
     assert_eq!(own(18).unwrap().max, 2_250_000_000_000_000_000);
-    assert_eq!(word(Aggregate::OwnRows { value: 1 }).unwrap(), WordTerms { min: 0, max: 7, decimals: 0 });
+    assert_eq!(word(Aggregate::OwnRows { value: 1 }).unwrap(), self::word(0, 7, 0, "laplace 35/2"));
     assert_eq!(
         own(19).unwrap_err().peer.to_string(),
         "'advertiser' refuses: values of one's own cannot be summed over matches with 'purchases': 19 decimals, and at most 18 are possible"
@@ -286,7 +302,7 @@ fn another_normaliser_is_incompatible_and_another_phone_region_is_not() {
         assert_eq!(
             refusal.owner,
             format!(
-                "refused 'publisher': it normalises 'email' of 'purchases' by '{theirs}', party.toml:19 by email/1"
+                "refused 'publisher': it normalises 'email' of 'purchases' by '{theirs}', party.toml:23 by email/1"
             )
         );
     }
@@ -306,7 +322,7 @@ fn a_table_that_changed_is_not_answered_from_and_only_its_owner_hears_why() {
     );
     assert_eq!(
         refusal.owner,
-        "refused 'publisher': party.toml:19: the table 'purchases' has no column 'email'; its columns: none"
+        "refused 'publisher': party.toml:23: the table 'purchases' has no column 'email'; its columns: none"
     );
 }
 
@@ -331,13 +347,162 @@ fn the_asker_hears_from_the_published_terms_what_the_owner_would_say() {
 #[test]
 fn a_peer_is_asked_only_where_the_own_policy_says_so() {
     let party = sample();
-    assert_eq!(party.may_ask("publisher").unwrap().line, 32);
+    assert_eq!(party.may_ask("publisher").unwrap().line, 40);
     assert_eq!(
         party.may_ask("bank").unwrap_err(),
         Error::Refused(
-            "this party's own policy does not let it ask 'bank'; to allow it, add to party.toml: [[ask]] with of = [\"bank\"], \
-             population = \"NAME\", and [ask.budget] with queries = 100, sizes = { epsilon = 2.0 }"
+            "this party's own policy does not let it ask 'bank'; to allow it, add at the end of party.toml: [[ask]], and in it: of = [\"bank\"], \
+             population = \"NAME\"; [ask.budget], and in it: queries = 100, sizes = { epsilon = 2.0 }"
                 .to_owned()
         )
+    );
+}
+
+#[test]
+fn noise_is_split_over_the_different_words_of_a_query_by_the_same_code_on_both_sides() {
+    let party = sample();
+    let noises = |aggregates: &[Aggregate]| -> Vec<String> {
+        let question = question(&["email"], aggregates);
+        let permit = ask(&party, &question, &["email/1"]).unwrap();
+        // The asker knows the terms from a message, and comes to the same words.
+        let published: ShareTerms =
+            serde_json::from_str(&serde_json::to_string(&party.shares[0].terms()).unwrap()).unwrap();
+        assert_eq!(check_question(&published, &question, &purchases()).unwrap(), permit.words);
+        permit.words.iter().map(|word| word.noise.to_string()).collect()
+    };
+    assert_eq!(noises(&[Aggregate::Persons]), ["laplace 5/2"]);
+    assert_eq!(noises(&[Aggregate::Persons, sum("amount")]), ["laplace 5/1", "laplace 250000/1"]);
+    // A word that is asked for twice is released once.
+    let twice = [sum("amount"), sum("amount"), rows("amount")];
+    assert_eq!(noises(&twice), ["laplace 250000/1", "laplace 250000/1", "laplace 100/1"]);
+    let exact = super::permit::party("outputs = { epsilon = 4.0 }", "outputs = { noise = \"none\" }");
+    let permit = ask(&exact, &question(&["email"], &twice), &["email/1"]).unwrap();
+    assert!(permit.words.iter().all(|word| word.noise == dp::Noise::None));
+}
+
+#[test]
+fn gaussian_noise_has_the_variance_of_the_published_rho() {
+    let party =
+        party("outputs = { epsilon = 4.0 }", "outputs = { epsilon = 4.0, delta = 0.000001, noise = \"gaussian\" }");
+    let terms = party.shares[0].terms();
+    let OutputsTerms::Private { per_query, delta: Some(delta), .. } = &terms.outputs else { panic!("{terms:?}") };
+    assert_eq!(*delta, 1e-6);
+    let rho: dp::QueryOutputs = per_query.parse().unwrap();
+    let words = ask(&party, &question(&["email"], &[Aggregate::Persons, sum("amount")]), &["email/1"]).unwrap().words;
+    assert_eq!(words[0].noise, rho.word_noise(1, 2));
+    assert_eq!(words[1].noise, rho.word_noise(50_000, 2));
+    assert!(words[1].noise.to_string().starts_with("gaussian "));
+}
+
+#[test]
+fn bounds_of_both_signs_cost_what_one_person_can_move() {
+    let party = party("amount = { min = 0, max = 500", "amount = { min = -100, max = 500");
+    let words = ask(&party, &question(&["email"], &[sum("amount")]), &["email/1"]).unwrap().words;
+    // A person of 500 may give way to one of −100: 600 at most, in cents, at an epsilon of 2/5.
+    assert_eq!(words, [word(-10_000, 50_000, 2, "laplace 150000/1")]);
+}
+
+#[test]
+fn published_noise_that_cannot_be_read_is_refused_before_anything_is_asked() {
+    let mut terms = sample().shares[0].terms();
+    for text in ["", "epsilon 4/10", "epsilon 0.4", "sigma 2/5"] {
+        terms.outputs = OutputsTerms::Private { per_query: text.to_owned(), epsilon: 4.0, delta: None, queries: 10 };
+        assert_eq!(
+            check_question(&terms, &question(&["email"], &[Aggregate::Persons]), &purchases()).unwrap_err().to_string(),
+            "persons over 'purchases': its noise is published in words that this version does not know"
+        );
+    }
+}
+
+#[test]
+fn filters_and_groups_outside_the_terms_are_refused_with_the_line_to_write() {
+    let party = sample();
+    let (share, terms) = (&party.shares[0], party.shares[0].terms());
+    let texts = |reason: NotAllowed| {
+        let refusal = party.refuse(share, "publisher", &reason);
+        (refusal.peer.to_string(), refusal.owner)
+    };
+    assert_eq!(check_filter_column(&terms, "category"), Ok(()));
+    assert_eq!(
+        texts(check_filter_column(&terms, "ssn").unwrap_err()),
+        (
+            "'advertiser' refuses: 'purchases' may not be filtered on 'ssn' (columns for filters: bought_at, category); \
+             to allow it, the table's owner would have to have in filter_on of that [[share]] in party.toml: \
+             filter_on = [\"bought_at\", \"category\", \"ssn\"]"
+                .to_owned(),
+            "refused 'publisher': 'purchases' may not be filtered on 'ssn' (columns for filters: bought_at, category); \
+             to allow it, write at party.toml:26: filter_on = [\"bought_at\", \"category\", \"ssn\"]"
+                .to_owned()
+        )
+    );
+    assert_eq!(check_group_column(&terms, "category"), Ok(()));
+    assert_eq!(
+        texts(check_group_column(&terms, "ssn").unwrap_err()),
+        (
+            "'advertiser' refuses: 'purchases' may not be grouped by 'ssn' (columns for groups: category); \
+             to allow it, the table's owner would have to have in group_by of that [[share]] in party.toml: ssn = [\"LABEL\", \"LABEL\"]"
+                .to_owned(),
+            "refused 'publisher': 'purchases' may not be grouped by 'ssn' (columns for groups: category); \
+             to allow it, add to group_by at party.toml:27: ssn = [\"LABEL\", \"LABEL\"]"
+                .to_owned()
+        )
+    );
+    assert_eq!(check_parts(&terms, 20), Ok(()));
+    assert_eq!(
+        texts(check_parts(&terms, 21).unwrap_err()).1,
+        "refused 'publisher': matches with 'purchases' may be grouped into at most 20 groups of the asker's own, and this query has 21; \
+         to allow it, write at party.toml:29: max_parts = 21"
+    );
+    let bare = super::permit::party(
+        "group_by = { category = [\"toys\", \"books\", \"garden\"] }    # a public list of labels\nmax_labels = 2 ",
+        "# ",
+    );
+    let reason = check_group_column(&bare.shares[0].terms(), "category").unwrap_err();
+    assert_eq!(
+        bare.refuse(&bare.shares[0], "publisher", &reason).owner,
+        "refused 'publisher': 'purchases' may not be grouped by 'category' (columns for groups: none); \
+         to allow it, add to the [[share]] at party.toml:20: group_by = { category = [\"LABEL\", \"LABEL\"] }"
+    );
+}
+
+#[test]
+fn a_question_that_waits_for_approval_says_how_to_give_it_to_the_owner_alone() {
+    let party = party("approval = \"none\"", "approval = \"required\"");
+    let permit = ask(&party, &question(&["email"], &[Aggregate::Persons]), &["email/1"]).unwrap();
+    assert!(permit.needs_approval() && permit.share.terms().approval);
+    assert!(!ask(&sample(), &question(&["email"], &[Aggregate::Persons]), &["email/1"]).unwrap().needs_approval());
+    let held = party.hold(&permit.share, "publisher", "7");
+    assert_eq!(
+        held.peer,
+        Error::Refused(
+            "'advertiser' answers questions about 'purchases' only once its owner has approved their exact text and terms; \
+             this one waits as '7': ask the owner to approve it, then ask again"
+                .to_owned()
+        )
+    );
+    assert_eq!(
+        held.owner,
+        "held a question of 'publisher' about 'purchases' as '7', by party.toml:32: approval = \"required\"; to allow this one: \
+         datafusion-psi approve 7; to allow all, write at party.toml:32: approval = \"none\""
+    );
+}
+
+#[test]
+fn a_used_up_account_is_raised_at_its_line() {
+    let party = sample();
+    assert_eq!(
+        party.more_budget(&Account::answering("publisher", "shoppers")).unwrap(),
+        "to allow more, write at party.toml:35: queries = 20, with a larger epsilon in sizes and outputs"
+    );
+    assert_eq!(
+        party.more_budget(&Account::asking("publisher", "shoppers")).unwrap(),
+        "to allow more, write at party.toml:46: queries = 200, with a larger epsilon in sizes"
+    );
+    assert_eq!(party.more_budget(&Account::answering("bank", "shoppers")), None);
+    let forever = super::permit::party("period = \"month\"                                         #", "#");
+    assert_eq!(
+        forever.more_budget(&Account::answering("publisher", "shoppers")).unwrap(),
+        "to allow more, write at party.toml:35: queries = 20, with a larger epsilon in sizes and outputs, or add period = \"month\", \
+         so that it renews"
     );
 }
