@@ -75,7 +75,7 @@ pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
 pub use hello::{AGGREGATES_MAX, Offer, VERSION, WordTerms, hello_schema};
 pub use limits::Limits;
-pub use matching::tag_bytes;
+pub use matching::{matching_bytes, tag_bytes};
 pub use phase::{COLUMNS_MAX, Phase, UnknownPhase};
 pub use requester::{Answered, OfferTerms, Requester};
 pub use responder::{AnswerTerms, Outcome, Responder};

@@ -494,6 +494,33 @@ fn the_number_and_shape_of_messages_depend_on_announced_counts_and_matches_alone
     assert_eq!(shapes(&Setting::new(1, full.clone(), other)), shapes(&Setting::new(1, full, emptied)));
 }
 
+#[test]
+fn the_bytes_of_the_matching_are_those_that_are_foretold() {
+    for columns in [1, 2, 4] {
+        let table = |side: &str, rows: usize| -> Rows {
+            (0..rows).map(|i| ((0..columns).map(|k| Some(format!("{side}-{k}-{i}"))).collect(), 1)).collect()
+        };
+        let mut bytes = (0, 0);
+        let setting = Setting { dummies: (0, 0), ..Setting::new(columns, table("a", 9), table("b", 14)) };
+        run(&setting, &mut |role, phase, _, batch| {
+            if phase >= Phase::Columns && phase < Phase::OtChoices {
+                let schema = batch.schema();
+                let widths = schema.fields().iter().map(|field| match field.data_type() {
+                    arrow::datatypes::DataType::FixedSizeBinary(width) => *width as u64,
+                    other => panic!("{other}"),
+                });
+                let widths: u64 = widths.sum();
+                *(if role == Role::Requester { &mut bytes.0 } else { &mut bytes.1 }) +=
+                    widths * batch.num_rows() as u64;
+            }
+            vec![batch]
+        })
+        .map_err(Failure::error)
+        .unwrap();
+        assert_eq!(bytes, matching_bytes(9, 14, columns));
+    }
+}
+
 fn rows(columns: usize) -> impl Strategy<Value = Rows> {
     let entry = (proptest::collection::vec(proptest::option::weighted(0.7, 0u8..6), columns), -50i128..50);
     proptest::collection::vec(entry, 0..7).prop_map(move |entries| {

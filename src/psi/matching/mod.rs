@@ -66,25 +66,28 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use rand_chacha::ChaCha20Rng;
 
 use crate::crypto::{
-    ELEMENT_BYTES, ElementColumn, InvalidElement, InvalidEncoding, Pads, Permutation, RepeatCheck, SecretScalar,
-    TagColumn, check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, pad_rows, unpad_tags,
+    ElementColumn, InvalidElement, InvalidEncoding, Pads, Permutation, RepeatCheck, SecretScalar, TagColumn,
+    check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, pad_rows, unpad_tags,
 };
 
-use super::frame::{Inbound, Outbound, binary_column, binary_schema};
+use super::frame::{Inbound, Outbound, binary_column};
 use super::table::WireTable;
 use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
 mod tag;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use tag::tag_bytes;
 use tag::{Cursor, SortedTags, Tag, tag_number, tag_suffix};
+pub use wire::matching_bytes;
+use wire::{columns_schema, element_schema, mark_array, mark_schema, note_marks, tag_array, tag_schema};
 
 /// What matching found, for this party.
 pub(crate) struct Matches {
@@ -256,7 +259,7 @@ impl Matching {
                 vec![Arc::new(evaluated.into_array())]
             }
             Stage::MarkTags { marks, .. } | Stage::MarkReplies { marks, .. } => {
-                vec![Arc::new(FixedSizeBinaryArray::new(1, marks[rows].to_vec().into(), None))]
+                vec![mark_array(&marks[rows])]
             }
             Stage::Finished => return Ok(Output::Done),
         };
@@ -467,49 +470,6 @@ impl Matching {
 
 fn check_repeats(repeats: RepeatCheck, phase: Phase, column: u8) -> Result<(), PeerMisbehaved> {
     repeats.finish().map_err(|_| PeerMisbehaved::RepeatedElement { phase, column })
-}
-
-/// Notes the marks of `asked` rows of the peer's.
-fn note_marks(
-    marks: &FixedSizeBinaryArray,
-    phase: Phase,
-    asked: impl Iterator<Item = u32>,
-    matched: &mut [bool],
-) -> Result<(), Error> {
-    for (mark, peer_row) in marks.iter().zip(asked) {
-        matched[peer_row as usize] = match mark {
-            Some([0]) => false,
-            Some([1]) => true,
-            _ => {
-                let reason = "a mark is neither 0 nor 1".to_owned();
-                return Err(PeerMisbehaved::Inconsistent { phase, reason }.into());
-            }
-        };
-    }
-    Ok(())
-}
-
-fn tag_array(tags: TagColumn) -> ArrayRef {
-    Arc::new(tags.into_array())
-}
-
-/// Columns `element_1` … `element_K`.
-fn columns_schema(columns: usize) -> SchemaRef {
-    let names: Vec<String> = (1..=columns).map(|k| format!("element_{k}")).collect();
-    let fields: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), ELEMENT_BYTES)).collect();
-    binary_schema(&fields)
-}
-
-fn element_schema() -> SchemaRef {
-    binary_schema(&[("element", ELEMENT_BYTES)])
-}
-
-fn tag_schema(tag_bytes: usize) -> SchemaRef {
-    binary_schema(&[("tag", tag_bytes)])
-}
-
-fn mark_schema() -> SchemaRef {
-    binary_schema(&[("matched", 1)])
 }
 
 fn element_error(phase: Phase, column: u8, first_row: u64, invalid: InvalidElement) -> Error {

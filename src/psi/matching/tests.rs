@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use arrow::array::LargeBinaryArray;
+use arrow::array::{FixedSizeBinaryArray, LargeBinaryArray};
 use rand_core::{Rng, SeedableRng};
 
 use crate::crypto::{HashDomain, Source, hash_and_blind};
