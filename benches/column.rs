@@ -6,8 +6,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use datafusion_psi::crypto::{
-    ElementColumn, HashDomain, Permutation, RepeatCheck, SecretScalar, Source, TagColumn, evaluate, evaluate_tags,
-    evaluate_tags_of_rows, hash_and_blind,
+    ElementColumn, HashDomain, Pads, Permutation, RepeatCheck, SecretScalar, Source, TagColumn, evaluate,
+    evaluate_tags, evaluate_tags_of_rows, hash_and_blind, pad_rows, unpad_tags,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -75,6 +75,13 @@ fn evaluation(c: &mut Criterion) {
     group.bench_function("tags", |b| b.iter(|| evaluate_tags(&elements, &scalar, TAG_BYTES).expect("valid elements")));
     group.bench_function("tags of permuted rows", |b| {
         b.iter(|| evaluate_tags_of_rows(&elements, order.rows(), &scalar, TAG_BYTES).expect("valid elements"));
+    });
+    let pads = Pads::random(&mut rng);
+    group.bench_function("padded rows", |b| {
+        b.iter(|| pad_rows(&elements, order.rows(), &pads, 0).expect("valid elements"));
+    });
+    group.bench_function("tags without pads", |b| {
+        b.iter(|| unpad_tags(&elements, &scalar, &pads, 0, TAG_BYTES).expect("valid elements"));
     });
     let plain = Scalar::random(&mut rng);
     group.bench_function("dalek, row by row", |b| {

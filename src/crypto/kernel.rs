@@ -4,6 +4,7 @@
 //! byte for byte: the oracle is [`Dalek`].
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use curve25519_dalek::scalar::Scalar;
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
@@ -57,6 +58,14 @@ pub(super) trait Kernel: Sync {
         scalar: &SecretScalar,
         encodings: &mut [Encoding],
     ) -> Result<(), InvalidRow>;
+
+    /// The same with a scalar of its own for every row.
+    fn decode_mul_each_encode(
+        &self,
+        elements: &[Encoding],
+        scalars: &[Scalar],
+        encodings: &mut [Encoding],
+    ) -> Result<(), InvalidRow>;
 }
 
 /// The kernel of this machine.
@@ -92,14 +101,33 @@ impl Kernel for Dalek {
         encodings: &mut [Encoding],
     ) -> Result<(), InvalidRow> {
         let half = scalar.half();
-        let mut halves = room_for_points(elements.len());
-        for (row, element) in elements.iter().enumerate() {
-            let point = decode(element).map_err(|reason| InvalidRow { row, reason })?;
-            halves.push(point * *half);
-        }
-        encode_doubled(&halves, encodings);
-        Ok(())
+        decode_mul_halves(elements, std::iter::repeat_n(&*half, elements.len()), encodings)
     }
+
+    fn decode_mul_each_encode(
+        &self,
+        elements: &[Encoding],
+        scalars: &[Scalar],
+        encodings: &mut [Encoding],
+    ) -> Result<(), InvalidRow> {
+        let mut halves = Zeroizing::new(Vec::with_capacity(scalars.len()));
+        halves.extend(scalars.iter().map(Scalar::div_by_2));
+        decode_mul_halves(elements, halves.iter(), encodings)
+    }
+}
+
+fn decode_mul_halves<'a>(
+    elements: &[Encoding],
+    half_scalars: impl Iterator<Item = &'a Scalar>,
+    encodings: &mut [Encoding],
+) -> Result<(), InvalidRow> {
+    let mut halves = room_for_points(elements.len());
+    for ((row, element), half) in elements.iter().enumerate().zip(half_scalars) {
+        let point = decode(element).map_err(|reason| InvalidRow { row, reason })?;
+        halves.push(point * half);
+    }
+    encode_doubled(&halves, encodings);
+    Ok(())
 }
 
 /// Points that are wiped when dropped. Of the full capacity from the start: a vector that grows leaves its old

@@ -30,7 +30,7 @@ impl SecretScalar {
     }
 
     /// `self` / `divisor` modulo ℓ: what turns an element that `divisor` blinded into one that `self` blinds
-    /// (β_k/β₁ in the later columns of the waterfall).
+    /// (α_k/α₁ in the later columns of the waterfall).
     pub fn quotient(&self, divisor: &Self) -> Self {
         // Non-zero, because both are non-zero modulo a prime.
         let inverse = Zeroizing::new(divisor.0.invert());
@@ -40,6 +40,11 @@ impl SecretScalar {
     /// `self` / 2 modulo ℓ, for encodings that double (see the room's doc, "Speed").
     pub(super) fn half(&self) -> Zeroizing<Scalar> {
         Zeroizing::new(self.0.div_by_2())
+    }
+
+    /// The scalar itself, for products that stay in this room.
+    pub(super) fn scalar(&self) -> &Scalar {
+        &self.0
     }
 
     /// The scalar itself, for the oracles in tests.

@@ -90,12 +90,61 @@ fn evaluating_rows_is_evaluating_the_gathered_column() {
     let order = Permutation::random(elements.len() as u32, &mut rng(6));
     for rows in [&order.rows()[..0], &order.rows()[..1], &order.rows()[..BLOCK_ROWS + 7], order.rows(), &[3, 3]] {
         let expected = evaluate(&elements.gather(rows), &scalar).unwrap();
-        assert_eq!(evaluate_rows(&elements, rows, &scalar).unwrap(), expected);
         assert_eq!(
             evaluate_tags_of_rows(&elements, rows, &scalar, 12).unwrap(),
             TagColumn::from_elements(&expected, 12)
         );
     }
+}
+
+#[test]
+fn padding_and_unpadding_are_multiplications_by_a_rows_own_scalar_at_every_length() {
+    let (scalar, pads) = (SecretScalar::random(&mut rng(31)), Pads::random(&mut rng(32)));
+    for rows in LENGTHS {
+        let elements = arbitrary(rows + 1, 33);
+        let order: Vec<u32> = (0..rows as u32).rev().collect();
+        for first in [0, 1, 4096] {
+            let rho = pads.scalars(first..first + rows);
+            let padded = pad_rows(&elements, &order, &pads, first).unwrap();
+            let tags = unpad_tags(&padded, &scalar, &pads, first, 12).unwrap();
+            assert_eq!((padded.len(), tags.len()), (rows, rows));
+            for (place, &row) in order.iter().enumerate() {
+                let element = elements.element(row as usize);
+                let point = CompressedRistretto(*element).decompress().unwrap();
+                assert_eq!(padded.element(place), (point * rho[place]).compress().as_bytes());
+                assert_eq!(tags.tag(place), &evaluated_plainly(element, &scalar)[..12]);
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_is_evaluated_under_a_pad_is_evaluated() {
+    // The round trip of the later columns: pad, have it evaluated, unpad and evaluate.
+    let mut rng = rng(34);
+    let (kappa, beta) = (SecretScalar::random(&mut rng), SecretScalar::random(&mut rng));
+    let pads = Pads::random(&mut rng);
+    let elements = arbitrary(BLOCK_ROWS + 3, 35);
+    let order = Permutation::random(elements.len() as u32, &mut rng);
+    let came_back = evaluate(&pad_rows(&elements, order.rows(), &pads, 0).unwrap(), &kappa).unwrap();
+    let tags = unpad_tags(&came_back, &beta, &pads, 0, 16).unwrap();
+    let twice = evaluate(&evaluate(&elements, &kappa).unwrap(), &beta).unwrap();
+    assert_eq!(tags, TagColumn::from_elements(&twice.gather(order.rows()), 16));
+}
+
+#[test]
+fn related_elements_are_no_longer_related_under_their_pads() {
+    let (double, pads) = (SecretScalar::of(Scalar::from(2u8)), Pads::random(&mut rng(36)));
+    let elements = arbitrary(40, 37);
+    let doubled = evaluate(&elements, &double).unwrap();
+    let both = ElementColumn::concat(vec![elements.clone(), doubled.clone()]);
+    let rows: Vec<u32> = (0..80).collect();
+    let related = |column: &ElementColumn| {
+        let again = evaluate(column, &double).unwrap();
+        again.elements().iter().filter(|element| column.elements().contains(element)).count()
+    };
+    assert_eq!(related(&both), 40);
+    assert_eq!(related(&pad_rows(&both, &rows, &pads, 0).unwrap()), 0);
 }
 
 #[test]
@@ -177,11 +226,13 @@ fn what_is_no_element_is_refused_by_row_and_reason() {
             assert_eq!(evaluate(&column, &scalar), Err(refused), "{bytes:02x?}");
             assert_eq!(evaluate_tags(&column, &scalar, 12), Err(refused));
             let reversed: Vec<u32> = (0..rows as u32).rev().collect();
-            assert_eq!(evaluate_rows(&column, &reversed, &scalar), Err(refused));
+            let pads = Pads::random(&mut rng(13));
+            assert_eq!(pad_rows(&column, &reversed, &pads, 7), Err(refused));
+            assert_eq!(unpad_tags(&column, &scalar, &pads, 7, 12), Err(refused));
             assert_eq!(evaluate_tags_of_rows(&column, &reversed, &scalar, 12), Err(refused));
             // A row that nobody evaluates cannot be refused.
             let others: Vec<u32> = reversed.into_iter().filter(|&other| other as usize != row).collect();
-            assert!(evaluate_rows(&column, &others, &scalar).is_ok());
+            assert!(evaluate_tags_of_rows(&column, &others, &scalar, 12).is_ok());
         }
     }
 }
@@ -199,9 +250,9 @@ fn of_several_invalid_elements_the_first_is_named() {
     assert_eq!(evaluate(&column, &scalar), Err(identity(90)));
     // In the order of the rows asked for, which is not the column's.
     let rows: Vec<u32> = (0..640).rev().collect();
-    assert_eq!(evaluate_rows(&column, &rows, &scalar), Err(identity(600)));
+    assert_eq!(evaluate_tags_of_rows(&column, &rows, &scalar, 12), Err(identity(600)));
     assert_eq!(
-        evaluate_rows(&column, &[5, 301, 300], &scalar).unwrap_err().to_string(),
+        evaluate_tags_of_rows(&column, &[5, 301, 300], &scalar, 12).unwrap_err().to_string(),
         "the peer's element in row 301 of the column is not the canonical encoding of a group element"
     );
 }

@@ -17,9 +17,10 @@
 //! hello            offer: (name, value) rows             answer: (name, value) rows
 //! confirm          transcript: 32 B, 1 row               the same
 //! columns          α₁·H(id): K × 32 B, n_A rows          β₁·H(id): K × 32 B, n_B rows
-//! tags             tag of α₁β₁·H(B's id₁), sorted: t B   tag of α₁β₁·H(A's id₁), sorted: t B
-//! elements-k       α_k·(B's unmatched, permuted): 32 B   β_k·(A's unmatched, permuted): 32 B
-//! replies-k        their tags, in the order received     the same
+//! tags             tags of α₁β₁·H(B's id₁), sorted: t B  of each, whether it matched: 1 B
+//! elements-k       tags of α_kβ₁·H(B's id_k), unmatched  ρ·α₁·H(A's id_k), unmatched rows, permuted,
+//!                  rows, permuted: t B                   each with a random ρ of its own: 32 B
+//! replies-k        (α_k/α₁)·those elements: 32 B         of each tag, whether it matched: 1 B
 //! ot-choices …     one correlated oblivious transfer per row and owner of values (room mpc)
 //! ot-payload
 //! release          transcript, signature: 1 row          transcript, noisy share, signature: a row per aggregate
@@ -38,14 +39,16 @@
 //! Who must be honest: both parties follow the protocol (semi-honest), with every cheap check against one that does
 //! not. *Against a peer that deviates, the clip bounds and the output noise on responder-owned values hold; the noise
 //! on sizes, the unlinkability of one's own rows, and sums of requester-owned values rest on both sides following the
-//! protocol.* The checks are: canonical encodings other than the identity, no element twice in a column, exact counts
-//! and batch sizes, strictly ascending tags, the transcript hash at confirm and release, the answer's terms against the
-//! published ones, the dummies asked for against a multiple of one's own, the oblivious transfer's consistency check,
-//! the requester's signature before a share leaves, sums within what clip bounds and noise can make.
+//! protocol.* A requester that plants marked elements to link its own rows learns one answer per row all the same; a
+//! responder that does can link them (both in the doc of `matching`). The checks are: canonical encodings other than the
+//! identity, no element twice in a message's column, exact counts and batch sizes, no tag twice, the transcript hash at
+//! confirm and release, the answer's terms against the published ones, the dummies asked for against a multiple of one's
+//! own, the oblivious transfer's consistency check, the requester's signature before a share leaves, sums within what
+//! clip bounds and noise can make.
 //!
 //! Why the positions say nothing: each party permutes its table with fresh randomness before anything leaves
-//! ([`Entries`] become a wire table), and the tags of a party's own rows come back as a set (sorted in column 1, in
-//! the peer's secret order in later columns).
+//! ([`Entries`] become a wire table). The responder sees the tags of its own rows as a set (sorted in column 1, in
+//! the requester's secret order in later columns), the requester never sees tags of its own.
 //!
 //! # Output noise
 //! The responder adds the whole noise of each aggregate to its additive share before the share leaves, the requester adds
@@ -93,7 +96,7 @@ pub use hello::{
     AGGREGATES_MAX, Answer, CHAIN_LINKS_MAX, ChainLink, Offer, Receipts, VERSION, WordTerms, hello_schema,
 };
 pub use limits::Limits;
-pub use matching::tag_bytes;
+pub use matching::{matching_bytes, tag_bytes};
 pub use phase::{COLUMNS_MAX, Phase, UnknownPhase};
 pub use receipt::{Receipt, SIGNATURE_BYTES_MAX, SignedReceipt, Signer, Verifier, Witness};
 pub use requester::{Answered, ChainCheck, OfferTerms, Requester};

@@ -15,11 +15,11 @@ pub enum Phase {
     Confirm,
     /// All K columns, blinded with each side's first scalar, both ways.
     Columns,
-    /// The sorted tags of the other's column 1, both ways.
+    /// The sorted tags of the responder's column 1 (up), which of them matched (down).
     Tags,
-    /// The still unmatched elements of column k (2..=K), evaluated and permuted, both ways.
+    /// The tags of the responder's still unmatched column k in 2..=K (up), the requester's elements of it, padded (down).
     Elements(u8),
-    /// Their tags, in the order received, both ways.
+    /// Those elements, evaluated (up), which of the tags matched (down).
     Replies(u8),
     /// The OT sender's base choices.
     OtChoices,

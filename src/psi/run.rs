@@ -132,7 +132,7 @@ impl Run {
     /// (what this side sends, what the peer sends).
     pub(crate) fn schemas(&self) -> (SchemaRef, SchemaRef) {
         match &self.stage {
-            Stage::Match { matching, .. } => (matching.schema(), matching.schema()),
+            Stage::Match { matching, .. } => matching.schemas(),
             Stage::Aggregate(aggregation) => aggregation.schemas(),
             Stage::Release(release) => release.schemas(),
             _ => (confirm_schema(), confirm_schema()),
@@ -199,7 +199,7 @@ impl Run {
                     Role::Requester => Role::Responder,
                     Role::Responder => Role::Requester,
                 };
-                let matching = Matching::new(table, self.agreed.rows(peer), fork(&mut rng));
+                let matching = Matching::new(self.role, table, self.agreed.rows(peer), fork(&mut rng));
                 Stage::Match { matching: Box::new(matching), rng }
             }
             Stage::Match { mut matching, mut rng } => {

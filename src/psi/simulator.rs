@@ -464,43 +464,93 @@ fn a_batch_that_is_dropped_doubled_cut_or_emptied_is_noticed_in_every_phase() {
     }
 }
 
+/// A batch with another value in one row of one of its columns: `bytes`, or the next row's.
+fn replaced(batch: &RecordBatch, column: usize, row: usize, bytes: Option<&[u8]>) -> RecordBatch {
+    use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
+    let old = batch.column(column).as_any().downcast_ref::<FixedSizeBinaryArray>().unwrap();
+    let mut values: Vec<Vec<u8>> = (0..old.len()).map(|i| old.value(i).to_vec()).collect();
+    values[row] = bytes.map_or_else(|| values[row + 1].clone(), <[u8]>::to_vec);
+    let new: ArrayRef = std::sync::Arc::new(FixedSizeBinaryArray::try_from_iter(values.into_iter()).unwrap());
+    let mut columns = batch.columns().to_vec();
+    columns[column] = new;
+    RecordBatch::try_new(batch.schema(), columns).unwrap()
+}
+
 #[test]
 fn elements_that_are_none_the_identity_or_there_twice_are_refused_by_name() {
     let rows: Rows = (0..9).map(|i| person(&[&format!("p{i}"), &format!("q{i}")], i)).collect();
     let setting = Setting::new(2, rows[..5].to_vec(), rows[3..].to_vec());
-    let with = |column: usize, row: usize, bytes: Option<[u8; 32]>| {
-        move |batch: RecordBatch| {
-            use arrow::array::{Array, ArrayRef, FixedSizeBinaryArray};
-            let old = batch.column(column).as_any().downcast_ref::<FixedSizeBinaryArray>().unwrap();
-            let mut values: Vec<Vec<u8>> = (0..old.len()).map(|i| old.value(i).to_vec()).collect();
-            values[row] = bytes.map_or_else(|| values[row + 1].clone(), |bytes| bytes.to_vec());
-            let new: ArrayRef = std::sync::Arc::new(FixedSizeBinaryArray::try_from_iter(values.into_iter()).unwrap());
-            let mut columns = batch.columns().to_vec();
-            columns[column] = new;
-            RecordBatch::try_new(batch.schema(), columns).unwrap()
-        }
-    };
-    for (phase, column) in [(Phase::Columns, 0), (Phase::Columns, 1), (Phase::Elements(2), 0)] {
+    for (from, phase, column) in [
+        (Role::Requester, Phase::Columns, 0),
+        (Role::Requester, Phase::Columns, 1),
+        (Role::Responder, Phase::Columns, 0),
+        (Role::Responder, Phase::Columns, 1),
+        (Role::Responder, Phase::Elements(2), 0),
+        (Role::Requester, Phase::Replies(2), 0),
+    ] {
         for (what, bytes) in [("identity", Some([0; 32])), ("canonical", Some([0xff; 32])), ("twice", None)] {
-            let change = with(column, 2, bytes);
             let failure = run(&setting, &mut |role, p, _, batch| {
-                vec![if role == Role::Responder && p == phase { change(batch) } else { batch }]
+                let bytes = bytes.as_ref().map(|bytes| &bytes[..]);
+                vec![if (role, p) == (from, phase) { replaced(&batch, column, 2, bytes) } else { batch }]
             })
             .err()
-            .unwrap_or_else(|| panic!("{what} in {phase} column {column}"));
-            let error = failure.error().to_string();
-            assert!(error.contains(what), "{what} in {phase} column {column}: {error}");
+            .unwrap_or_else(|| panic!("{what} in {phase} column {column} of {from:?} went unnoticed"));
+            let error = failure.error();
+            assert_eq!(error.fault(), Fault::Peer);
+            assert!(error.to_string().contains(what), "{what} in {phase} column {column}: {error}");
         }
     }
 }
 
 #[test]
+fn tags_asked_for_twice_or_out_of_order_and_marks_that_are_none_are_refused() {
+    let rows: Rows = (0..9).map(|i| person(&[&format!("p{i}"), &format!("q{i}")], i)).collect();
+    let setting = Setting::new(2, rows[..5].to_vec(), rows[3..].to_vec());
+    let cases: [(Role, Phase, Option<&[u8]>, &str); 5] = [
+        (Role::Requester, Phase::Tags, None, "strictly ascending"),
+        (Role::Requester, Phase::Tags, Some(&[0xff; 8]), "strictly ascending"),
+        (Role::Requester, Phase::Elements(2), None, "the same tag occurs twice"),
+        (Role::Responder, Phase::Tags, Some(&[2]), "neither 0 nor 1"),
+        (Role::Responder, Phase::Replies(2), Some(&[255]), "neither 0 nor 1"),
+    ];
+    for (from, phase, bytes, what) in cases {
+        let failure = run(&setting, &mut |role, p, _, batch| {
+            vec![if (role, p) == (from, phase) { replaced(&batch, 0, 2, bytes) } else { batch }]
+        })
+        .err()
+        .unwrap_or_else(|| panic!("{bytes:?} in {phase} of {from:?} went unnoticed"));
+        let error = failure.error();
+        assert_eq!(error.fault(), Fault::Peer);
+        assert!(error.to_string().contains(what), "{phase}: {error}");
+    }
+}
+
+#[test]
+fn more_marks_than_there_are_entries_are_refused() {
+    // Three of the requester's against nine: no more than three (and a dummy) can have matched.
+    let rows: Rows = (0..9).map(|i| person(&[&format!("p{i}"), &format!("q{i}")], i)).collect();
+    let setting = Setting { dummies: (0, 0), ..Setting::new(2, rows[..3].to_vec(), rows.clone()) };
+    for phase in [Phase::Tags, Phase::Replies(2)] {
+        let failure = run(&setting, &mut |role, p, _, batch| {
+            if (role, p) != (Role::Responder, phase) {
+                return vec![batch];
+            }
+            vec![(0..batch.num_rows()).fold(batch, |batch, row| replaced(&batch, 0, row, Some(&[1])))]
+        })
+        .err()
+        .unwrap_or_else(|| panic!("nine marks in {phase} went unnoticed"));
+        let error = failure.error().to_string();
+        assert!(error.contains("more matches than this side has entries"), "{error}");
+    }
+}
+
+#[test]
 fn what_one_party_sees_of_its_own_rows_never_depends_on_their_order() {
-    // The set that comes back for column 1 is sorted by tag: an order that the tags alone determine.
+    // The set that is asked for in column 1 is sorted by tag: an order that the tags alone determine.
     let rows: Rows = (0..50).map(|i| person(&[&format!("p{i}")], i)).collect();
     let setting = Setting::new(1, rows.clone(), rows);
-    run(&setting, &mut |_, phase, _, batch| {
-        if phase == Phase::Tags {
+    run(&setting, &mut |role, phase, _, batch| {
+        if phase == Phase::Tags && role == Role::Requester {
             let column = batch.column(0);
             let tags = column.as_any().downcast_ref::<arrow::array::FixedSizeBinaryArray>().unwrap();
             let tags: Vec<&[u8]> = tags.iter().flatten().collect();
@@ -532,6 +582,33 @@ fn the_number_and_shape_of_messages_depend_on_announced_counts_and_matches_alone
     let emptied: Rows =
         other.iter().enumerate().map(|(i, row)| if i % 3 == 0 { person(&[""], 0) } else { row.clone() }).collect();
     assert_eq!(shapes(&Setting::new(1, full.clone(), other)), shapes(&Setting::new(1, full, emptied)));
+}
+
+#[test]
+fn the_bytes_of_the_matching_are_those_that_are_foretold() {
+    for columns in [1, 2, 4] {
+        let table = |side: &str, rows: usize| -> Rows {
+            (0..rows).map(|i| ((0..columns).map(|k| Some(format!("{side}-{k}-{i}"))).collect(), 1)).collect()
+        };
+        let mut bytes = (0, 0);
+        let setting = Setting { dummies: (0, 0), ..Setting::new(columns, table("a", 9), table("b", 14)) };
+        run(&setting, &mut |role, phase, _, batch| {
+            if phase >= Phase::Columns && phase < Phase::OtChoices {
+                let schema = batch.schema();
+                let widths = schema.fields().iter().map(|field| match field.data_type() {
+                    arrow::datatypes::DataType::FixedSizeBinary(width) => *width as u64,
+                    other => panic!("{other}"),
+                });
+                let widths: u64 = widths.sum();
+                *(if role == Role::Requester { &mut bytes.0 } else { &mut bytes.1 }) +=
+                    widths * batch.num_rows() as u64;
+            }
+            vec![batch]
+        })
+        .map_err(Failure::error)
+        .unwrap();
+        assert_eq!(bytes, matching_bytes(9, 14, columns));
+    }
 }
 
 fn rows(columns: usize) -> impl Strategy<Value = Rows> {

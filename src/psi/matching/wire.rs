@@ -1,0 +1,74 @@
+//! The columns of the matching's messages, and their bytes.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, FixedSizeBinaryArray};
+use arrow::datatypes::SchemaRef;
+
+use crate::crypto::{ELEMENT_BYTES, TagColumn};
+
+use super::super::frame::binary_schema;
+use super::super::{Error, PeerMisbehaved, Phase};
+use super::tag_bytes;
+
+/// Bytes of a mark: 0 or 1.
+const MARK_BYTES: usize = 1;
+
+/// Bytes of elements, tags and marks (up, down), headers not counted, between tables of so many rows on the wire
+/// (dummies included): exactly, if nobody matches before the last column, else an upper bound.
+pub fn matching_bytes(requester_rows: u64, responder_rows: u64, columns: usize) -> (u64, u64) {
+    let (element, tag, mark) =
+        (ELEMENT_BYTES as u64, u64::from(tag_bytes(requester_rows, responder_rows, columns)), MARK_BYTES as u64);
+    let columns = columns as u64;
+    let (asked, later) = (columns * responder_rows, (columns - 1) * requester_rows);
+    let up = element * (columns * requester_rows + later) + tag * asked;
+    let down = element * (columns * responder_rows + later) + mark * asked;
+    (up, down)
+}
+
+/// Notes the marks of `asked` rows of the peer's.
+pub(super) fn note_marks(
+    marks: &FixedSizeBinaryArray,
+    phase: Phase,
+    asked: impl Iterator<Item = u32>,
+    matched: &mut [bool],
+) -> Result<(), Error> {
+    for (mark, peer_row) in marks.iter().zip(asked) {
+        matched[peer_row as usize] = match mark {
+            Some([0]) => false,
+            Some([1]) => true,
+            _ => {
+                let reason = "a mark is neither 0 nor 1".to_owned();
+                return Err(PeerMisbehaved::Inconsistent { phase, reason }.into());
+            }
+        };
+    }
+    Ok(())
+}
+
+pub(super) fn mark_array(marks: &[u8]) -> ArrayRef {
+    Arc::new(FixedSizeBinaryArray::new(MARK_BYTES as i32, marks.to_vec().into(), None))
+}
+
+pub(super) fn tag_array(tags: TagColumn) -> ArrayRef {
+    Arc::new(tags.into_array())
+}
+
+/// Columns `element_1` … `element_K`.
+pub(super) fn columns_schema(columns: usize) -> SchemaRef {
+    let names: Vec<String> = (1..=columns).map(|k| format!("element_{k}")).collect();
+    let fields: Vec<(&str, usize)> = names.iter().map(|name| (name.as_str(), ELEMENT_BYTES)).collect();
+    binary_schema(&fields)
+}
+
+pub(super) fn element_schema() -> SchemaRef {
+    binary_schema(&[("element", ELEMENT_BYTES)])
+}
+
+pub(super) fn tag_schema(tag_bytes: usize) -> SchemaRef {
+    binary_schema(&[("tag", tag_bytes)])
+}
+
+pub(super) fn mark_schema() -> SchemaRef {
+    binary_schema(&[("matched", MARK_BYTES)])
+}
