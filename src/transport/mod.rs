@@ -36,6 +36,7 @@ pub mod local;
 mod observer;
 mod offer;
 mod source;
+pub mod tls;
 mod wire;
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ mod tests;
 pub use channel::{BatchReceiver, BatchSender, Channel, Counted, Exchange, Lost, Received, Room};
 pub use deadlines::Deadlines;
 pub use driver::drive;
-pub use flight::{FlightChannel, Peer, PeerFlight, PeerServer, ServerLimits};
+pub use flight::{Connection, FlightChannel, Incoming, Peer, PeerFlight, PeerServer, ServerLimits, Wire};
 pub use observer::{Observer, PhaseReport};
 pub use source::{PeerIdentity, SharedTable, TableSource};
 pub use wire::Frame;

@@ -36,7 +36,8 @@ impl Served {
     }
 
     pub(super) async fn with(steps: &Arc<[Step]>, deadlines: Deadlines) -> Served {
-        Served::start(Toys::new(steps), ServerLimits { deadlines, ..ServerLimits::default() }).await
+        Served::start(Toys::new(steps), ServerLimits { deadlines, sessions_per_peer_max: 8, ..ServerLimits::default() })
+            .await
     }
 
     pub(super) fn address(&self) -> String {
@@ -148,7 +149,8 @@ async fn the_same_session_is_the_same_bytes_here_and_over_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_sessions_run_at_once_up_to_the_limit() {
     let steps = steps(50);
-    let limits = ServerLimits { sessions_max: 4, deadlines: patient(), ..ServerLimits::default() };
+    let limits =
+        ServerLimits { sessions_max: 4, sessions_per_peer_max: 8, deadlines: patient(), ..ServerLimits::default() };
     let served = Served::start(Toys::new(&steps), limits).await;
     let address = served.address();
     let all = futures::future::join_all((0..4).map(|_| ask(&address, &steps, patient()))).await;
