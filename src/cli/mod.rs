@@ -9,6 +9,7 @@
 
 mod demo;
 mod dummies;
+mod init;
 mod print;
 mod progress;
 mod repl;
@@ -38,6 +39,8 @@ enum Command {
     Demo(demo::DemoArguments),
     /// Answer peers from this party's tables, as its party.toml allows.
     Serve(serve::ServeArguments),
+    /// Make a party's folder: a party.toml to fill in, and fresh TLS keys.
+    Init(init::InitArguments),
     /// Run SQL as this party: a statement, a file, or a prompt.
     Sql(sql::SqlArguments),
     /// How many dummies a budget for sizes asks for: for choosing a policy.
@@ -66,8 +69,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
-    if let Command::Dummies(arguments) = command {
-        return dummies::run(&arguments);
+    match &command {
+        Command::Dummies(arguments) => return dummies::run(arguments),
+        Command::Init(arguments) => return init::run(arguments),
+        Command::Demo(_) | Command::Serve(_) | Command::Sql(_) => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -78,7 +83,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Demo(arguments) => demo::run(arguments).await,
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
-            Command::Dummies(_) => Ok(()),
+            Command::Dummies(_) | Command::Init(_) => Ok(()),
         }
     });
     // A prompt that waits for a line would otherwise hold the process.

@@ -41,9 +41,7 @@ pub(super) fn certified(
             fingerprint(der)
         )));
     };
-    certificate.valid(now).map_err(|why| {
-        Error::Refused(format!("the certificate of {name} {why}: {name} has to make a new one, for {own} to pin"))
-    })?;
+    certificate.valid(now).map_err(|why| Error::Refused(format!("the certificate of {name} {why}")))?;
     if metadata.contains_key(PARTY_KEY) {
         let claimed = read(metadata)?.name;
         if claimed != name {

@@ -25,6 +25,9 @@ use super::server::ServerLimits;
 /// After a failure of the listener itself (no file descriptors left, say).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// How long a client that speaks another protocol has for taking note of it.
+const LAST_WORD: Duration = Duration::from_millis(500);
+
 /// Accepted connections that wait for the HTTP/2 server to take them.
 const READY_MAX: usize = 16;
 
@@ -176,13 +179,17 @@ impl Door {
     }
 }
 
-/// Says a last word to who speaks another protocol. What it sent is read first: a socket closed over unread bytes
-/// takes the answer back.
+/// Says a last word to who speaks another protocol. What it sends is read before and after, for a moment: a socket
+/// that is closed over unread bytes takes the answer back.
 async fn turn_away(mut socket: TcpStream, word: &[u8]) {
-    let mut unread = [0; 4096];
-    let _ = socket.read(&mut unread).await;
-    let _ = socket.write_all(word).await;
-    let _ = socket.shutdown().await;
+    let talk = async {
+        let mut unread = [0; 4096];
+        let _ = socket.read(&mut unread).await;
+        let _ = socket.write_all(word).await;
+        let _ = socket.shutdown().await;
+        while socket.read(&mut unread).await.is_ok_and(|bytes| bytes > 0) {}
+    };
+    let _ = timeout(LAST_WORD, talk).await;
 }
 
 /// Why a TLS handshake failed, in words for this party's operator.

@@ -19,15 +19,23 @@ pub(super) struct Served {
     pub(super) at: SocketAddr,
     pub(super) source: Arc<Toys>,
     stop: Option<oneshot::Sender<()>>,
-    task: Task<Result<(), Error>>,
+    pub(super) task: Task<Result<(), Error>>,
 }
 
 impl Served {
     pub(super) async fn start(source: Toys, limits: ServerLimits) -> Served {
+        Served::start_with(source, limits, |server| server).await
+    }
+
+    pub(super) async fn start_with(
+        source: Toys,
+        limits: ServerLimits,
+        build: impl FnOnce(PeerServer<Toys>) -> PeerServer<Toys>,
+    ) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let source = Arc::new(source);
-        let server = PeerServer::new(RESPONDER, Arc::clone(&source), limits);
+        let server = build(PeerServer::new(RESPONDER, Arc::clone(&source), limits));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = Task::start(server.serve(listener, async move {
             let _ = stopped.await;
@@ -44,7 +52,7 @@ impl Served {
         format!("grpc://{}", self.at)
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let _ = self.stop.take().expect("stopped once").send(());
     }
 
@@ -71,12 +79,22 @@ async fn ask_as(
 ) -> Result<(), Error> {
     let asking = async {
         let peer = Peer::new(RESPONDER, REQUESTER, address, deadlines)?;
-        let mut channel = peer.channel(id).await?;
-        let mut toy = Toy::requester(&offer(id), steps);
-        toy.trouble = trouble;
-        drive(toy, &mut channel, &deadlines, Arc::new(())).await.map(|_| ())
+        ask_peer(&peer, id, steps, deadlines, trouble).await
     };
     tokio::time::timeout(Duration::from_secs(60), asking).await.expect("no run may hang")
+}
+
+pub(super) async fn ask_peer(
+    peer: &Peer,
+    id: SessionId,
+    steps: &Arc<[Step]>,
+    deadlines: Deadlines,
+    trouble: Option<(Phase, Point, Trouble)>,
+) -> Result<(), Error> {
+    let mut channel = peer.channel(id).await?;
+    let mut toy = Toy::requester(&offer(id), steps);
+    toy.trouble = trouble;
+    drive(toy, &mut channel, &deadlines, Arc::new(())).await.map(|_| ())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,6 +26,9 @@ pub(crate) struct Certificate {
     der: Arc<[u8]>,
     not_before: DateTime<Utc>,
     not_after: DateTime<Utc>,
+    /// Names in DER, to tell a chain.
+    subject: Vec<u8>,
+    issuer: Vec<u8>,
     /// The contents of the key's AlgorithmIdentifier, as signature algorithms are told apart.
     pub(super) algorithm: Vec<u8>,
     /// The key itself, without the bit string's header.
@@ -54,6 +57,8 @@ impl Certificate {
             der: der.into(),
             not_before: time(&parsed.validity().not_before)?,
             not_after: time(&parsed.validity().not_after)?,
+            subject: parsed.subject().to_der().map_err(|_| unreadable("whose names cannot be read"))?,
+            issuer: parsed.issuer().to_der().map_err(|_| unreadable("whose names cannot be read"))?,
             algorithm,
             key: bits.to_vec(),
         })
@@ -62,6 +67,11 @@ impl Certificate {
     /// Its DER encoding.
     pub(crate) fn der(&self) -> &Arc<[u8]> {
         &self.der
+    }
+
+    /// Whether this one, which is not self-signed, names that one as its issuer.
+    pub(super) fn issued_by(&self, other: &Certificate) -> bool {
+        self.issuer != self.subject && self.issuer == other.subject
     }
 
     /// Its last second.
@@ -74,11 +84,15 @@ impl Certificate {
     pub(crate) fn valid(&self, now: DateTime<Utc>) -> Result<(), String> {
         let date = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M:%S UTC").to_string();
         if now > self.not_after {
-            return Err(format!("expired on {} (sha256:{})", date(self.not_after), fingerprint(&self.der)));
+            return Err(format!(
+                "expired on {} (sha256:{}): its owner has to make a new one, for the other side to pin",
+                date(self.not_after),
+                fingerprint(&self.der)
+            ));
         }
         if now < self.not_before {
             return Err(format!(
-                "is not valid before {} (sha256:{}; the clock here says {})",
+                "is not valid before {} (sha256:{}): it is too early for it, or a clock is wrong; the one here says {}",
                 date(self.not_before),
                 fingerprint(&self.der),
                 date(now)

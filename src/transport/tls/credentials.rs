@@ -66,11 +66,8 @@ impl Credentials {
     /// # Errors
     /// [`Error::Caller`] with the date and what to do.
     pub fn valid(&self, now: DateTime<Utc>) -> Result<(), Error> {
-        self.files.current().certificate.valid(now).map_err(|why| {
-            Error::Caller(format!(
-                "this party's certificate {why}: make a new one, give it to the peers to pin, and put it in the old one's place"
-            ))
-        })
+        let valid = self.files.current().certificate.valid(now);
+        valid.map_err(|why| Error::Caller(format!("this party's certificate {why}")))
     }
 
     /// Signs `message` with the key in force; see [`verify`](super::verify) for what is signed.

@@ -13,8 +13,8 @@
 //!
 //! # Rotation
 //! Several certificates of one peer are valid at once, and files are read again when they change, so: the peer
-//! pins the new certificate beside the old one; this party replaces its certificate and key; the peer drops the
-//! old pin. A file that cannot be used keeps its last good content in force and is logged, once.
+//! appends the new certificate to the file of the old one; this party replaces its certificate and key; the peer
+//! takes the old one out of its file. No process restarts, and running sessions go on. A file that cannot be used keeps its last good content in force and is logged, once.
 //! Certificate and key cannot be replaced in one step: between the two they do not fit, and the old pair stays.
 //!
 //! # Secrets
@@ -37,7 +37,7 @@ use rustls::crypto::CryptoProvider;
 pub use certificate::fingerprint;
 pub use credentials::Credentials;
 pub use make::{Made, make, make_for, write};
-pub use pins::Pins;
+pub use pins::{PeerKeys, Pins};
 pub use signature::verify;
 pub(super) use verifiers::distrust;
 
