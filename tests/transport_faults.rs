@@ -281,6 +281,10 @@ struct Table {
 impl TableSource for Table {
     type Answer = Responder;
 
+    fn knows(&self, _: &PeerIdentity) -> bool {
+        true
+    }
+
     async fn shares(&self, _: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
         Ok(Vec::new())
     }
@@ -348,7 +352,7 @@ async fn a_connection_cut_after_any_number_of_bytes_is_a_clear_error_and_the_ser
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let table = Arc::new(Table::default());
-    let limits = ServerLimits { deadlines: patient(), ..ServerLimits::default() };
+    let limits = ServerLimits { deadlines: patient(), sessions_per_peer_max: 8, ..ServerLimits::default() };
     let server = PeerServer::new(RESPONDER, Arc::clone(&table), limits);
     let mut serving = JoinSet::new();
     serving.spawn(server.serve(listener, std::future::pending()));

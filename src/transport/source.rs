@@ -1,15 +1,27 @@
 //! What a server serves: the seam behind which policy, SQL engine and files stay.
 
+use std::sync::Arc;
+
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
 use crate::psi::{Error, Offer, Session, ShareTerms};
 
 /// Who asks.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PeerIdentity {
-    /// The party's name. A claim of its own where the connection proves nothing.
+    /// The party's name: with TLS, the one that this party's configuration gives to the certificate; without, on
+    /// one machine, a claim of the peer's own.
     pub name: String,
+    /// With TLS, the certificate (DER) whose key the peer has proven to hold, and which is pinned for that name.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
+impl std::fmt::Debug for PeerIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let certificate = self.certificate.as_deref().map(super::tls::fingerprint);
+        f.debug_struct("PeerIdentity").field("name", &self.name).field("certificate", &certificate).finish()
+    }
 }
 
 /// A table as its owner publishes it: columns and terms, no rows.
@@ -26,6 +38,10 @@ pub struct SharedTable {
 pub trait TableSource: Send + Sync + 'static {
     /// The responder's half of a session.
     type Answer: Session;
+
+    /// Whether this party has anything to do with that peer. Asked at every call, before it costs anything more (a
+    /// session's place, a look at the disk): it must be quick.
+    fn knows(&self, peer: &PeerIdentity) -> bool;
 
     /// What that peer may see: only what is shared with it.
     async fn shares(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error>;

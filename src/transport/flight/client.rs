@@ -20,10 +20,12 @@ use super::super::channel::{
 };
 use super::super::deadlines::{Deadlines, seconds};
 use super::super::source::SharedTable;
+use super::super::tls::{Credentials, Pins};
 use super::super::wire::{
     Control, MESSAGE_BYTES_MAX, Step, VERSION_PATH, from_status, sanitise, session_path, share_path,
 };
 use super::address::Address;
+use super::connect::{Security, told};
 use super::{
     CONNECTION_WINDOW_BYTES, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, STREAM_WINDOW_BYTES, exchange, identity, shares,
 };
@@ -40,18 +42,53 @@ struct Known {
     own: String,
     address: Address,
     deadlines: Deadlines,
+    security: Security,
 }
 
 impl Peer {
-    /// The peer `name`, which listens at `address` (`grpc://127.0.0.1:50052`) and knows this party as `own`.
+    /// The peer `name`, which listens on this machine, without TLS, at `address` (`grpc://127.0.0.1:50052`) and
+    /// knows this party as `own`.
     ///
     /// # Errors
     /// [`Error::Caller`] for an address that is none, that is not on this machine, or that wants TLS.
     pub fn new(name: &str, own: &str, address: &str, deadlines: Deadlines) -> Result<Peer, Error> {
         let address = Address::parse(name, address)?;
+        if address.tls {
+            return Err(Error::Caller(format!(
+                "the address '{}' of {name} asks for TLS, which needs certificates: this party's and the peer's",
+                address.text
+            )));
+        }
+        Peer::with(name, own, address, deadlines, Security::plain())
+    }
+
+    /// The peer `name`, which listens at `address` (`grpc+tls://HOST:50052`), knows this party as `own` and shows
+    /// one of the certificates that `pins` have for it, when this party has shown that of `credentials`.
+    ///
+    /// # Errors
+    /// [`Error::Caller`] for an address that is none, or one without TLS.
+    pub fn with_tls(
+        name: &str,
+        own: &str,
+        address: &str,
+        deadlines: Deadlines,
+        credentials: Arc<Credentials>,
+        pins: Arc<Pins>,
+    ) -> Result<Peer, Error> {
+        let address = Address::parse(name, address)?;
+        if !address.tls {
+            return Err(Error::Caller(format!(
+                "the address '{}' of {name} is one without TLS: with certificates it begins with grpc+tls://",
+                address.text
+            )));
+        }
+        Peer::with(name, own, address, deadlines, Security::Tls { own: credentials, pins })
+    }
+
+    fn with(name: &str, own: &str, address: Address, deadlines: Deadlines, security: Security) -> Result<Peer, Error> {
         // Checks the own name before anything connects.
         identity::write(&mut tonic::metadata::MetadataMap::new(), own)?;
-        Ok(Peer(Arc::new(Known { name: name.to_owned(), own: own.to_owned(), address, deadlines })))
+        Ok(Peer(Arc::new(Known { name: name.to_owned(), own: own.to_owned(), address, deadlines, security })))
     }
 
     /// The peer's name in this party's configuration.
@@ -114,7 +151,8 @@ impl Peer {
     /// Connects for one session. The peer learns of the session when its first phase opens.
     ///
     /// # Errors
-    /// [`Error::Environment`] where the peer cannot be reached.
+    /// [`Error::Environment`] where the peer cannot be reached; [`Error::Refused`] where what answers shows another
+    /// certificate than the peer's, or an expired one; [`Error::Incompatible`] where it speaks no TLS, or only TLS.
     pub async fn channel(&self, session: SessionId) -> Result<FlightChannel, Error> {
         let client = self.0.connect().await?;
         let (tell, lost) = Lost::new();
@@ -135,8 +173,6 @@ impl Known {
         let deadline = self.deadlines.connect;
         let endpoint = Endpoint::from_shared(self.address.uri.clone())
             .map_err(Error::internal)?
-            .connect_timeout(deadline)
-            .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
@@ -148,10 +184,10 @@ impl Known {
                 self.name, self.address.text
             ))
         };
-        let connection = timeout(deadline, endpoint.connect())
+        let connection = timeout(deadline, self.security.connect(&endpoint, &self.name, &self.address))
             .await
-            .map_err(|_| unreachable(format!("no answer within {} s", seconds(deadline))))?
-            .map_err(|error| unreachable(root_cause(&error)))?;
+            .map_err(|_| unreachable(format!("no answer within {} s", seconds(deadline))))??
+            .map_err(|error| told(&error).unwrap_or_else(|| unreachable(root_cause(&error))))?;
         Ok(FlightServiceClient::new(connection)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
@@ -164,6 +200,12 @@ impl Known {
     }
 
     fn error(&self, status: &tonic::Status, phase: Option<Phase>) -> Error {
+        if self.security.misdirected() {
+            return Error::Incompatible(format!(
+                "{} answers in TLS: its address in [[peer]], now '{}', has to begin with grpc+tls://",
+                self.name, self.address.text
+            ));
+        }
         from_status(status, &self.name, phase)
     }
 

@@ -1,10 +1,15 @@
-//! Who a peer is. The one place that believes the peer's own word for it; its certificate will replace that.
+//! Who a peer is: the owner of the certificate that its connection shows, where there is TLS; without, on one
+//! machine, the peer's own word.
 
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
 use tonic::metadata::{MetadataMap, MetadataValue};
 
 use crate::psi::Error;
 
 use super::super::source::PeerIdentity;
+use super::super::tls::{Pins, fingerprint};
 use super::super::wire::PARTY_KEY;
 
 /// The most bytes of a party's name.
@@ -15,11 +20,44 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
 }
 
-/// The peer behind a request.
+/// The peer behind a request, by the certificate whose key it has proven to hold. Blocks on the disk.
+///
+/// Nothing that is refused here learns whether anything is shared, or with whom.
+pub(super) fn certified(
+    own: &str,
+    pins: &Pins,
+    certificate: Option<&[u8]>,
+    metadata: &MetadataMap,
+    now: DateTime<Utc>,
+) -> Result<PeerIdentity, Error> {
+    let Some(der) = certificate else {
+        return Err(Error::Refused(format!(
+            "no certificate: {own} answers peers alone, and a peer is a certificate that {own} has pinned"
+        )));
+    };
+    let Some((name, certificate)) = pins.owner(der) else {
+        return Err(Error::Refused(format!(
+            "unknown certificate sha256:{}: {own} answers peers alone, and its operator would have to add this certificate to [[peer]]",
+            fingerprint(der)
+        )));
+    };
+    certificate.valid(now).map_err(|why| Error::Refused(format!("the certificate of {name} {why}")))?;
+    if metadata.contains_key(PARTY_KEY) {
+        let claimed = read(metadata)?.name;
+        if claimed != name {
+            return Err(Error::Refused(format!(
+                "the certificate is that of '{name}' here, and the request says that '{claimed}' asks: both sides have to write the same name"
+            )));
+        }
+    }
+    Ok(PeerIdentity { name: name.to_owned(), certificate: Some(Arc::clone(certificate.der())) })
+}
+
+/// The peer behind a request without TLS, by its own word.
 pub(super) fn read(metadata: &MetadataMap) -> Result<PeerIdentity, Error> {
     let mut names = metadata.get_all(PARTY_KEY).iter();
     match (names.next().and_then(|name| name.to_str().ok()), names.next()) {
-        (Some(name), None) if is_name(name) => Ok(PeerIdentity { name: name.to_owned() }),
+        (Some(name), None) if is_name(name) => Ok(PeerIdentity { name: name.to_owned(), certificate: None }),
         _ => Err(Error::Refused(format!(
             "the request does not say who asks: it needs one metadata entry '{PARTY_KEY}', a party's name"
         ))),

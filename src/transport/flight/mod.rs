@@ -1,10 +1,13 @@
-//! Sessions over Arrow Flight. One place each for what TLS will change: [`address`] (which schemes connect),
-//! [`identity`] (who the peer is), and the two builders in [`client`] and [`server`].
+//! Sessions over Arrow Flight. What depends on TLS has one place each: [`address`] (which schemes connect),
+//! [`identity`] (who the peer is), [`connect`] and [`incoming`] (the two ends of a connection).
 
 mod address;
 mod client;
+mod connect;
+mod connections;
 mod exchange;
 mod identity;
+mod incoming;
 mod registry;
 mod responding;
 mod server;
@@ -12,6 +15,7 @@ mod service;
 mod shares;
 
 pub use client::{FlightChannel, Peer};
+pub use incoming::{Connection, Incoming, Wire};
 pub use server::{PeerServer, ServerLimits};
 pub use service::PeerFlight;
 

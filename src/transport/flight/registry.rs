@@ -14,6 +14,7 @@ use crate::psi::{Error, PeerMisbehaved, Phase, SessionId};
 use super::super::channel::{Aborter, Lost};
 use super::super::source::PeerIdentity;
 use super::super::wire::Frame;
+use super::server::ServerLimits;
 
 /// An exchange that the requester has opened, for the session to take up.
 pub(super) struct Joined {
@@ -115,6 +116,7 @@ pub(super) struct Registry {
     count: watch::Sender<usize>,
     own: String,
     running_max: usize,
+    running_per_peer_max: usize,
     remembered_max: usize,
 }
 
@@ -139,15 +141,16 @@ impl Sessions {
 }
 
 impl Registry {
-    pub(super) fn new(own: &str, running_max: usize, remembered_max: usize) -> Arc<Self> {
+    pub(super) fn new(own: &str, limits: &ServerLimits) -> Arc<Self> {
         let (count, _) = watch::channel(0);
         Arc::new(Registry {
             sessions: Mutex::default(),
             tasks: Mutex::default(),
             count,
             own: own.to_owned(),
-            running_max,
-            remembered_max,
+            running_max: limits.sessions_max,
+            running_per_peer_max: limits.sessions_per_peer_max,
+            remembered_max: limits.remembered_max,
         })
     }
 
@@ -169,6 +172,13 @@ impl Registry {
             return Err(Error::Environment(format!(
                 "{} runs {} sessions already, as many as it may; try again later",
                 self.own, self.running_max
+            )));
+        }
+        let its = sessions.running.values().filter(|running| running.peer.name == peer.name).count();
+        if its >= self.running_per_peer_max {
+            return Err(Error::Environment(format!(
+                "{} runs {its} sessions with {} already, as many as it may; try again later",
+                self.own, peer.name
             )));
         }
         // One exchange may wait while the session still computes the phase before.
@@ -233,7 +243,17 @@ mod tests {
     use super::*;
 
     fn peer(name: &str) -> PeerIdentity {
-        PeerIdentity { name: name.to_owned() }
+        PeerIdentity { name: name.to_owned(), certificate: None }
+    }
+
+    fn registry(running_max: usize, remembered_max: usize) -> Arc<Registry> {
+        let limits = ServerLimits {
+            sessions_max: running_max,
+            sessions_per_peer_max: 2,
+            remembered_max,
+            ..ServerLimits::default()
+        };
+        Registry::new("advertiser", &limits)
     }
 
     fn id(n: u8) -> SessionId {
@@ -242,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_name_is_refused_while_its_session_runs_and_after_it_ended() {
-        let registry = Registry::new("advertiser", 4, 4);
+        let registry = registry(4, 4);
         let place = registry.begin(id(1), peer("publisher")).unwrap();
         let replayed =
             |who: &str| matches!(registry.begin(id(1), peer(who)), Err(Error::Peer(PeerMisbehaved::Replayed(_))));
@@ -253,7 +273,7 @@ mod tests {
 
     #[test]
     fn running_and_remembered_sessions_are_bounded() {
-        let registry = Registry::new("advertiser", 2, 2);
+        let registry = registry(2, 2);
         let first = registry.begin(id(1), peer("publisher")).unwrap();
         let second = registry.begin(id(2), peer("publisher")).unwrap();
         assert!(matches!(registry.begin(id(3), peer("publisher")), Err(Error::Environment(_))));
@@ -266,8 +286,32 @@ mod tests {
     }
 
     #[test]
+    fn one_peer_does_not_take_all_places() {
+        let registry = registry(4, 4);
+        let places =
+            (registry.begin(id(1), peer("publisher")).unwrap(), registry.begin(id(2), peer("publisher")).unwrap());
+        let words = registry.begin(id(3), peer("publisher")).err().unwrap().to_string();
+        assert!(words.contains("2 sessions with publisher") && words.contains("later"), "{words}");
+        let other = registry.begin(id(3), peer("other")).unwrap();
+        drop(places);
+        assert!(registry.begin(id(4), peer("publisher")).is_ok());
+        drop(other);
+    }
+
+    #[test]
+    fn a_session_belongs_to_the_certificate_that_began_it() {
+        let registry = registry(2, 2);
+        let with = |der: &[u8]| PeerIdentity { certificate: Some(der.into()), ..peer("publisher") };
+        let _place = registry.begin(id(1), with(b"one")).unwrap();
+        assert!(registry.find(id(1), &with(b"one"), "columns").is_ok());
+        for other in [with(b"two"), peer("publisher")] {
+            assert!(registry.find(id(1), &other, "columns").is_err());
+        }
+    }
+
+    #[test]
     fn another_peers_session_looks_like_none() {
-        let registry = Registry::new("advertiser", 2, 2);
+        let registry = registry(2, 2);
         let unknown = registry.find(id(9), &peer("other"), "columns").err().unwrap();
         let place = registry.begin(id(1), peer("publisher")).unwrap();
         assert!(registry.find(id(1), &peer("publisher"), "columns").is_ok());
@@ -280,7 +324,7 @@ mod tests {
 
     #[test]
     fn stopping_loses_all_sessions_and_begins_none() {
-        let registry = Registry::new("advertiser", 2, 2);
+        let registry = registry(2, 2);
         let place = registry.begin(id(1), peer("publisher")).unwrap();
         registry.stop();
         assert!(matches!(&*place.running.lost.borrow(), Some(Error::Environment(_))));

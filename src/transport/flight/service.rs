@@ -7,10 +7,12 @@ use arrow_flight::{
     Action, ActionType, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest, HandshakeResponse,
     PollInfo, PutResult, SchemaResult, Ticket,
 };
+use chrono::Utc;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::psi::{Error, PeerMisbehaved, Phase, SessionId};
@@ -18,7 +20,9 @@ use crate::psi::{Error, PeerMisbehaved, Phase, SessionId};
 use super::super::channel::direction;
 use super::super::deadlines::seconds;
 use super::super::source::{PeerIdentity, SharedTable, TableSource};
+use super::super::tls::Pins;
 use super::super::wire::{Control, Frame, Step, VERSION_PATH, sanitise, share_table, step, to_status};
+use super::incoming::Wire;
 use super::registry::{End, Joined, Registry, Running};
 use super::server::ServerLimits;
 use super::{exchange, identity, responding, shares};
@@ -32,6 +36,8 @@ pub struct PeerFlight<S: ?Sized> {
     pub(super) source: Arc<S>,
     pub(super) limits: ServerLimits,
     pub(super) registry: Arc<Registry>,
+    /// Whose certificates are known; without TLS, none.
+    pub(super) pins: Option<Arc<Pins>>,
 }
 
 impl<S: ?Sized> Clone for PeerFlight<S> {
@@ -41,6 +47,7 @@ impl<S: ?Sized> Clone for PeerFlight<S> {
             source: Arc::clone(&self.source),
             limits: self.limits,
             registry: Arc::clone(&self.registry),
+            pins: self.pins.clone(),
         }
     }
 }
@@ -48,8 +55,37 @@ impl<S: ?Sized> Clone for PeerFlight<S> {
 type Responses<T> = BoxStream<'static, Result<T, Status>>;
 
 impl<S: TableSource + ?Sized> PeerFlight<S> {
-    fn identify<T>(request: &Request<T>) -> Result<PeerIdentity, Error> {
-        identity::read(request.metadata())
+    /// Who calls: a known peer, whose connection this now is.
+    async fn identify(&self, metadata: &MetadataMap, wire: Option<&Wire>) -> Result<PeerIdentity, Error> {
+        let peer = match &self.pins {
+            None => identity::read(metadata)?,
+            Some(pins) => {
+                let (own, pins, metadata) = (Arc::clone(&self.own), Arc::clone(pins), metadata.clone());
+                // A call without a connection of ours came by none that proves anything.
+                let certificate = wire.and_then(|wire| wire.certificate.clone());
+                let reading = tokio::task::spawn_blocking(move || {
+                    identity::certified(&own, &pins, certificate.as_deref(), &metadata, Utc::now())
+                });
+                reading.await.map_err(Error::internal)??
+            }
+        };
+        if !self.source.knows(&peer) {
+            return Err(Error::Refused(format!(
+                "{} knows no peer '{}': its operator would have to add it to [[peer]]",
+                self.own, peer.name
+            )));
+        }
+        if let Some(wire) = wire {
+            wire.slot.claim(&peer.name)?;
+        }
+        Ok(peer)
+    }
+
+    /// The status of a call that is refused, which is logged.
+    fn refused(error: &Error, wire: Option<&Wire>) -> Status {
+        let from = wire.map(|wire| tracing::field::display(wire.from));
+        tracing::warn!(from, fault = error.fault().name(), %error, "call refused");
+        to_status(error)
     }
 
     async fn shared(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
@@ -69,9 +105,11 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
     }
 
     async fn exchange(&self, request: Request<Streaming<FlightData>>) -> Result<Responses<FlightData>, Error> {
-        let peer = Self::identify(&request)?;
+        let peer = self.identify(request.metadata(), request.extensions().get()).await?;
         let mut messages = request.into_inner();
-        let first = timeout(self.limits.deadlines.idle, messages.message());
+        // A requester opens an exchange with its first message in hand.
+        let patience = self.limits.handshake.min(self.limits.deadlines.idle);
+        let first = timeout(patience, messages.message());
         let first = match first.await {
             Ok(Ok(Some(first))) => first,
             Ok(Ok(None)) => {
@@ -81,8 +119,7 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
             }
             Ok(Err(status)) => return Err(super::super::wire::from_status(&status, &peer.name, Some(Phase::Hello))),
             Err(_) => {
-                let seconds = seconds(self.limits.deadlines.idle);
-                return Err(PeerMisbehaved::Stalled { phase: Phase::Hello, seconds }.into());
+                return Err(PeerMisbehaved::Stalled { phase: Phase::Hello, seconds: seconds(patience) }.into());
             }
         };
         let path = first.flight_descriptor.as_ref().map_or(&[][..], |descriptor| &descriptor.path);
@@ -200,42 +237,43 @@ impl<S: TableSource + ?Sized> FlightService for PeerFlight<S> {
     type DoExchangeStream = Responses<FlightData>;
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
+        let wire = request.extensions().get::<Wire>().cloned();
         let listed = async {
-            let peer = Self::identify(&request)?;
+            let peer = self.identify(request.metadata(), wire.as_ref()).await?;
             if request.get_ref().expression != VERSION_PATH {
                 // Names the versions.
                 share_table(&[String::from_utf8_lossy(&request.get_ref().expression).into_owned()])?;
             }
             self.shared(&peer).await?.iter().map(shares::flight_info).collect::<Result<Vec<_>, Error>>()
         };
-        let listed = listed.await.map_err(|error| to_status(&error))?;
+        let listed = listed.await.map_err(|error| Self::refused(&error, wire.as_ref()))?;
         Ok(Response::new(stream::iter(listed.into_iter().map(Ok)).boxed()))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
+        let wire = request.extensions().get::<Wire>().cloned();
         let answer = async {
-            let peer = Self::identify(&request)?;
+            let peer = self.identify(request.metadata(), wire.as_ref()).await?;
             shares::flight_info(&self.shared_table(&peer, request.get_ref()).await?)
         };
-        answer.await.map(Response::new).map_err(|error| to_status(&error))
+        answer.await.map(Response::new).map_err(|error| Self::refused(&error, wire.as_ref()))
     }
 
     async fn get_schema(&self, request: Request<FlightDescriptor>) -> Result<Response<SchemaResult>, Status> {
+        let wire = request.extensions().get::<Wire>().cloned();
         let answer = async {
-            let peer = Self::identify(&request)?;
+            let peer = self.identify(request.metadata(), wire.as_ref()).await?;
             shares::schema_result(&self.shared_table(&peer, request.get_ref()).await?)
         };
-        answer.await.map(Response::new).map_err(|error| to_status(&error))
+        answer.await.map(Response::new).map_err(|error| Self::refused(&error, wire.as_ref()))
     }
 
     async fn do_exchange(
         &self,
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoExchangeStream>, Status> {
-        self.exchange(request).await.map(Response::new).map_err(|error| {
-            tracing::warn!(fault = error.fault().name(), %error, "exchange refused");
-            to_status(&error)
-        })
+        let wire = request.extensions().get::<Wire>().cloned();
+        self.exchange(request).await.map(Response::new).map_err(|error| Self::refused(&error, wire.as_ref()))
     }
 
     async fn handshake(

@@ -19,15 +19,23 @@ pub(super) struct Served {
     pub(super) at: SocketAddr,
     pub(super) source: Arc<Toys>,
     stop: Option<oneshot::Sender<()>>,
-    task: Task<Result<(), Error>>,
+    pub(super) task: Task<Result<(), Error>>,
 }
 
 impl Served {
     pub(super) async fn start(source: Toys, limits: ServerLimits) -> Served {
+        Served::start_with(source, limits, |server| server).await
+    }
+
+    pub(super) async fn start_with(
+        source: Toys,
+        limits: ServerLimits,
+        build: impl FnOnce(PeerServer<Toys>) -> PeerServer<Toys>,
+    ) -> Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let source = Arc::new(source);
-        let server = PeerServer::new(RESPONDER, Arc::clone(&source), limits);
+        let server = build(PeerServer::new(RESPONDER, Arc::clone(&source), limits));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = Task::start(server.serve(listener, async move {
             let _ = stopped.await;
@@ -36,14 +44,15 @@ impl Served {
     }
 
     pub(super) async fn with(steps: &Arc<[Step]>, deadlines: Deadlines) -> Served {
-        Served::start(Toys::new(steps), ServerLimits { deadlines, ..ServerLimits::default() }).await
+        Served::start(Toys::new(steps), ServerLimits { deadlines, sessions_per_peer_max: 8, ..ServerLimits::default() })
+            .await
     }
 
     pub(super) fn address(&self) -> String {
         format!("grpc://{}", self.at)
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         let _ = self.stop.take().expect("stopped once").send(());
     }
 
@@ -70,12 +79,22 @@ async fn ask_as(
 ) -> Result<(), Error> {
     let asking = async {
         let peer = Peer::new(RESPONDER, REQUESTER, address, deadlines)?;
-        let mut channel = peer.channel(id).await?;
-        let mut toy = Toy::requester(&offer(id), steps);
-        toy.trouble = trouble;
-        drive(toy, &mut channel, &deadlines, Arc::new(())).await.map(|_| ())
+        ask_peer(&peer, id, steps, deadlines, trouble).await
     };
     tokio::time::timeout(Duration::from_secs(60), asking).await.expect("no run may hang")
+}
+
+pub(super) async fn ask_peer(
+    peer: &Peer,
+    id: SessionId,
+    steps: &Arc<[Step]>,
+    deadlines: Deadlines,
+    trouble: Option<(Phase, Point, Trouble)>,
+) -> Result<(), Error> {
+    let mut channel = peer.channel(id).await?;
+    let mut toy = Toy::requester(&offer(id), steps);
+    toy.trouble = trouble;
+    drive(toy, &mut channel, &deadlines, Arc::new(())).await.map(|_| ())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -148,7 +167,8 @@ async fn the_same_session_is_the_same_bytes_here_and_over_flight() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_sessions_run_at_once_up_to_the_limit() {
     let steps = steps(50);
-    let limits = ServerLimits { sessions_max: 4, deadlines: patient(), ..ServerLimits::default() };
+    let limits =
+        ServerLimits { sessions_max: 4, sessions_per_peer_max: 8, deadlines: patient(), ..ServerLimits::default() };
     let served = Served::start(Toys::new(&steps), limits).await;
     let address = served.address();
     let all = futures::future::join_all((0..4).map(|_| ask(&address, &steps, patient()))).await;

@@ -3,8 +3,11 @@
 mod codec;
 mod faults;
 mod flight;
+mod identity;
+mod limits;
 mod local;
 mod proxy;
+mod secured;
 mod toy;
 
 /// A task that ends with whoever holds it.

@@ -249,6 +249,8 @@ impl Session for Toy {
 
 pub(super) const REQUESTER: &str = "publisher";
 pub(super) const RESPONDER: &str = "advertiser";
+/// Whom the source does not know.
+pub(super) const UNKNOWN: &str = "unknown";
 
 pub(super) fn fresh_id() -> SessionId {
     static NEXT: AtomicUsize = AtomicUsize::new(1);
@@ -337,6 +339,10 @@ pub(super) fn shared(table: &str) -> SharedTable {
 #[async_trait]
 impl TableSource for Toys {
     type Answer = Toy;
+
+    fn knows(&self, peer: &PeerIdentity) -> bool {
+        peer.name != UNKNOWN
+    }
 
     async fn shares(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
         if peer.name == REQUESTER { Ok(vec![shared("purchases"), shared("visits")]) } else { Ok(vec![]) }
