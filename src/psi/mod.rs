@@ -20,8 +20,10 @@
 //! tags             tag of α₁β₁·H(B's id₁), sorted: t B   tag of α₁β₁·H(A's id₁), sorted: t B
 //! elements-k       α_k·(B's unmatched, permuted): 32 B   β_k·(A's unmatched, permuted): 32 B
 //! replies-k        their tags, in the order received     the same
-//! ot-choices …     one correlated oblivious transfer per row and owner of values (room mpc)
-//! ot-payload
+//! ot-choices …     the responder's values: one correlated oblivious transfer per row of its table
+//! ot-payload       (room mpc); only where it owns some
+//! own-choices-p …  the requester's values, part p = 1, 2, …: one per row of its table and bit of the
+//! own-payload-p    value, the bits being its choices; only where it owns some
 //! release          transcript: 32 B, 1 row               transcript, additive share: 32 + 16 B per aggregate
 //! ```
 //! `elements-k` and `replies-k` run once for each k in 2..=K. Both directions of a phase run at once; the next phase

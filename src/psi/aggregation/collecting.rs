@@ -31,8 +31,7 @@ impl Collecting {
         choices: Choices,
         phase: Phase,
     ) -> Result<Self, Error> {
-        let receiver =
-            Receiver::start(parameters.clone(), binding, choices).map_err(|error| ot_error(phase, error))?;
+        let receiver = Receiver::start(parameters.clone(), binding, choices).map_err(|error| ot_error(phase, error))?;
         Ok(Collecting { parameters, state: State::Choices(receiver) })
     }
 

@@ -67,8 +67,7 @@ enum Step {
 }
 
 impl Step {
-    const ALL: [Step; 6] =
-        [Step::Choices, Step::Reply, Step::Corrections, Step::Challenge, Step::Check, Step::Payload];
+    const ALL: [Step; 6] = [Step::Choices, Step::Reply, Step::Corrections, Step::Challenge, Step::Check, Step::Payload];
 
     /// The party that speaks.
     fn speaker(self) -> Role {
@@ -326,7 +325,8 @@ impl Aggregation {
     pub(crate) fn progress(&self) -> Progress {
         let (sending, receiving) = (&self.sending.legs, &self.receiving.legs);
         Progress {
-            rows_done: sending.iter().map(Outbound::sent).sum::<u64>() + receiving.iter().map(Inbound::seen).sum::<u64>(),
+            rows_done: sending.iter().map(Outbound::sent).sum::<u64>()
+                + receiving.iter().map(Inbound::seen).sum::<u64>(),
             rows_total: sending.iter().map(Outbound::total).sum::<u64>() + self.receiving.total(),
         }
     }

@@ -3,8 +3,8 @@
 use rand_chacha::ChaCha20Rng;
 
 use crate::mpc::{
-    AdditiveShares, BaseChoices, BaseReply, Binding, Check, Corrections, Message, Parameters, Sender, SenderChallenging,
-    SenderExtending, SenderPaying, Values, WordWidth,
+    AdditiveShares, BaseChoices, BaseReply, Binding, Check, Corrections, Message, Parameters, Sender,
+    SenderChallenging, SenderExtending, SenderPaying, Values, WordWidth,
 };
 
 use super::{Error, Phase, Step, decode, ot_error};
