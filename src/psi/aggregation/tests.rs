@@ -90,7 +90,7 @@ impl Case {
     /// Which rows of a wire table matched: any, since sums do not ask how.
     fn matched(&self, role: Role) -> Vec<bool> {
         let mut rng = self.rng(10 + role as u64);
-        (0..self.table(role).rows()).map(|_| rand_core::Rng::next_u32(&mut rng) % 3 != 0).collect()
+        (0..self.table(role).rows()).map(|_| !rand_core::Rng::next_u32(&mut rng).is_multiple_of(3)).collect()
     }
 
     fn known(&self, role: Role) -> Known {
