@@ -40,8 +40,8 @@ impl Label {
     }
 }
 
-/// Which PSI role owns the values, thus plays [`Sender`](super::Sender). A query may run one
-/// instance each way.
+/// Whose values a run is about. (Who plays [`Sender`](super::Sender) is the caller's choice, the same for both: the
+/// owner, or, where the other side's bit is multiplied by the bits of a value, that other side.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ValueOwner {
@@ -56,9 +56,9 @@ pub enum ValueOwner {
 pub struct Binding<'a> {
     /// The session's transcript hash up to here; any length.
     pub session: &'a [u8],
-    /// The direction: whose values these are.
+    /// Whose values these are: runs about the one and about the other share no hash.
     pub owner: ValueOwner,
-    /// Tells apart several runs of one session in one direction; 0 where there is one.
+    /// Tells apart several runs of one session about one owner's values; 0 where there is one.
     pub instance: u32,
 }
 

@@ -22,11 +22,15 @@
 //!
 //! A receiver that deviates can lie about its choice bits, which is the same as choosing others; a
 //! sender that deviates can send wrong payloads, which is the same as other values. Everything else
-//! aborts. Neither is a way to the other side's secret.
+//! aborts. Neither is a way to the other side's secret. But nothing bounds a sender's values: where
+//! bounds must hold against their owner, the owner plays the Receiver, bit by bit (psi's
+//! `aggregation`).
 //!
 //! # Limits
 //! [`ROWS_MAX`] rows, [`WORDS_MAX`] words, [`CHUNK_BYTES_MAX`] bytes in a streamed message. Memory
-//! per row: 16 bytes on either side, plus one bit of choice, whatever the number of words.
+//! per row: 16 bytes on either side, plus one bit of choice, whatever the number of words, from the
+//! corrections to the end of the payload: who has more rows than memory runs several instances, one
+//! after the other.
 
 mod domain;
 mod error;

@@ -21,8 +21,10 @@
 //! elements-k       tags of α_kβ₁·H(B's id_k), unmatched  ρ·α₁·H(A's id_k), unmatched rows, permuted,
 //!                  rows, permuted: t B                   each with a random ρ of its own: 32 B
 //! replies-k        (α_k/α₁)·those elements: 32 B         of each tag, whether it matched: 1 B
-//! ot-choices …     one correlated oblivious transfer per row and owner of values (room mpc)
-//! ot-payload
+//! ot-choices …     the responder's values: one correlated oblivious transfer per row of its table
+//! ot-payload       (room mpc); only where it owns some
+//! own-choices-p …  the requester's values, part p = 1, 2, …: one per row of its table and bit of the
+//! own-payload-p    value, the bits being its choices; only where it owns some
 //! release          transcript, signature: 1 row          transcript, noisy share, signature: a row per aggregate
 //! ```
 //! `elements-k` and `replies-k` run once for each k in 2..=K. Both directions of a phase run at once; the next phase

@@ -21,9 +21,9 @@ pub enum Phase {
     Elements(u8),
     /// Those elements, evaluated (up), which of the tags matched (down).
     Replies(u8),
-    /// The OT sender's base choices.
+    /// For the responder's values: the OT sender's (the responder's) base choices.
     OtChoices,
-    /// The OT receiver's answer to them, with the trees' corrections.
+    /// The OT receiver's (the requester's) answer to them, with the trees' corrections.
     OtReply,
     /// The OT receiver's correction rows.
     OtCorrections,
@@ -33,6 +33,18 @@ pub enum Phase {
     OtCheck,
     /// The OT sender's payloads.
     OtPayload,
+    /// For the requester's own values, part p from 1: the OT sender's (the responder's) base choices.
+    OwnChoices(u16),
+    /// Part p: the OT receiver's answer to them.
+    OwnReply(u16),
+    /// Part p: the OT receiver's correction rows.
+    OwnCorrections(u16),
+    /// Part p: the OT sender's challenge.
+    OwnChallenge(u16),
+    /// Part p: the OT receiver's answer to the challenge.
+    OwnCheck(u16),
+    /// Part p: the OT sender's payloads.
+    OwnPayload(u16),
     /// The transcript hash again (up), the responder's additive shares with the noise (down); signatures both ways.
     Release,
 }
@@ -52,6 +64,12 @@ impl fmt::Display for Phase {
             Phase::OtChallenge => "ot-challenge",
             Phase::OtCheck => "ot-check",
             Phase::OtPayload => "ot-payload",
+            Phase::OwnChoices(part) => return write!(f, "own-choices-{part}"),
+            Phase::OwnReply(part) => return write!(f, "own-reply-{part}"),
+            Phase::OwnCorrections(part) => return write!(f, "own-corrections-{part}"),
+            Phase::OwnChallenge(part) => return write!(f, "own-challenge-{part}"),
+            Phase::OwnCheck(part) => return write!(f, "own-check-{part}"),
+            Phase::OwnPayload(part) => return write!(f, "own-payload-{part}"),
             Phase::Release => "release",
         };
         f.write_str(name)
@@ -92,6 +110,8 @@ impl FromStr for Phase {
                     Phase::Elements(later(digits).ok_or_else(unknown)?)
                 } else if let Some(digits) = text.strip_prefix("replies-") {
                     Phase::Replies(later(digits).ok_or_else(unknown)?)
+                } else if let Some(rest) = text.strip_prefix("own-") {
+                    own(rest).ok_or_else(unknown)?
                 } else {
                     return Err(unknown());
                 }
@@ -99,6 +119,21 @@ impl FromStr for Phase {
         };
         Ok(phase)
     }
+}
+
+/// A phase of the requester's own values, from what stands behind `own-`.
+fn own(text: &str) -> Option<Phase> {
+    let (step, digits) = text.rsplit_once('-')?;
+    let part = digits.parse::<u16>().ok().filter(|part| *part > 0 && part.to_string() == digits)?;
+    Some(match step {
+        "choices" => Phase::OwnChoices(part),
+        "reply" => Phase::OwnReply(part),
+        "corrections" => Phase::OwnCorrections(part),
+        "challenge" => Phase::OwnChallenge(part),
+        "check" => Phase::OwnCheck(part),
+        "payload" => Phase::OwnPayload(part),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -121,10 +156,16 @@ mod tests {
             Phase::Release,
         ];
         phases.extend((2..=8).flat_map(|k| [Phase::Elements(k), Phase::Replies(k)]));
+        for part in [1, 2, 10, u16::MAX] {
+            phases.extend([Phase::OwnChoices(part), Phase::OwnReply(part), Phase::OwnCorrections(part)]);
+            phases.extend([Phase::OwnChallenge(part), Phase::OwnCheck(part), Phase::OwnPayload(part)]);
+        }
         for phase in phases {
             assert_eq!(phase.to_string().parse(), Ok(phase));
         }
-        for text in ["", "elements", "elements-1", "elements-9", "elements-02", "replies-+2", "Hello", "columns "] {
+        let wrong = ["", "elements", "elements-1", "elements-9", "elements-02", "replies-+2", "Hello", "columns "];
+        let wrong_own = ["own", "own-check", "own-check-0", "own-check-01", "own-check-65536", "own-sum-1", "own--1"];
+        for text in wrong.into_iter().chain(wrong_own) {
             assert!(text.parse::<Phase>().is_err(), "{text}");
         }
     }

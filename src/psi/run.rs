@@ -212,7 +212,12 @@ impl Run {
                     let matches = matching.finish();
                     self.sizes.clone_from(&matches.sizes);
                     self.check_minimum()?;
-                    Stage::Aggregate(Box::new(Aggregation::new(self.role, &self.agreed, matches, fork(&mut rng))?))
+                    let aggregation = Aggregation::new(self.role, &self.agreed, matches, fork(&mut rng))?;
+                    // Own values that can only be 0 need no oblivious transfer.
+                    match aggregation.phase() {
+                        Some(_) => Stage::Aggregate(Box::new(aggregation)),
+                        None => self.open_release(aggregation.finish()?)?,
+                    }
                 }
             }
             Stage::Aggregate(mut aggregation) => {
