@@ -17,7 +17,7 @@ use datafusion_psi::psi::{
 };
 use datafusion_psi::transport::local::{Direction, Fate, Hook, Message, Recording, pair};
 use datafusion_psi::transport::{
-    Deadlines, Peer, PeerIdentity, PeerServer, ServerLimits, SharedTable, TableSource, drive,
+    Deadlines, Peer, PeerIdentity, PeerServer, ServerLimits, SessionEnded, SharedTable, TableSource, drive,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -293,8 +293,8 @@ impl TableSource for Table {
         responder(&offer)
     }
 
-    async fn ended(&self, _: &PeerIdentity, outcome: Result<Responder, &Error>) {
-        let outcome = outcome.map_err(Clone::clone).and_then(Responder::into_outcome);
+    async fn ended(&self, _: &PeerIdentity, ended: SessionEnded<'_, Responder>) {
+        let outcome = ended.outcome.map_err(Clone::clone).and_then(Responder::into_outcome);
         self.ended.lock().unwrap().push(outcome.map(|_| ()));
     }
 }

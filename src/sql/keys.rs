@@ -48,7 +48,7 @@ impl Keys {
     pub(super) fn witness(&self, party: &Party, peer: &str) -> Option<Witness> {
         let plaintext = party.peer(peer).is_none_or(|peer| peer.plaintext);
         let own = self.own.as_ref().filter(|_| !plaintext)?;
-        Some(tls::witness(Arc::clone(own), Arc::clone(&self.pins), peer))
+        Some(tls::witness(Arc::clone(own), &self.pins, peer))
     }
 }
 

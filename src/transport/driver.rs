@@ -148,7 +148,12 @@ impl Run {
             }
         }
         let rows = session.progress().rows_done;
+        let known = session.sizes().len();
         let (session, advanced) = self.off_runtime(session, Session::advance).await?;
+        // Before the error: a session that fails by what it saw has seen it.
+        if session.sizes().len() > known {
+            self.observer.sizes_seen(session.sizes());
+        }
         advanced?;
         let (bytes_up, bytes_down) = match session.role() {
             Role::Requester => (counted.sent(), counted.received()),

@@ -62,5 +62,5 @@ pub use deadlines::Deadlines;
 pub use driver::drive;
 pub use flight::{Connection, FlightChannel, Incoming, Peer, PeerFlight, PeerServer, ServerLimits, Wire};
 pub use observer::{Observer, PhaseReport};
-pub use source::{PeerIdentity, SharedTable, TableSource};
+pub use source::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 pub use wire::Frame;

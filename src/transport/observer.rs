@@ -1,6 +1,6 @@
 //! What a run tells those who watch: progress bars, EXPLAIN ANALYZE, logs.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::psi::{Phase, Progress};
@@ -15,6 +15,11 @@ pub trait Observer: Send + Sync {
     /// A batch was sent or received.
     fn progressed(&self, phase: Phase, progress: Progress) {
         let _ = (phase, progress);
+    }
+
+    /// The noisy numbers of matches that the session knows by now: called whenever there is one more.
+    fn sizes_seen(&self, sizes: &[u64]) {
+        let _ = sizes;
     }
 
     /// A phase has closed.
@@ -41,11 +46,12 @@ pub struct PhaseReport {
     pub bytes_down: u64,
 }
 
-/// Adds up a session's bytes while another observer watches.
+/// Adds up a session's bytes, and keeps its sizes.
 #[derive(Default)]
 pub(crate) struct Totals {
     bytes_up: AtomicU64,
     bytes_down: AtomicU64,
+    sizes: Mutex<Vec<u64>>,
 }
 
 impl Totals {
@@ -60,9 +66,17 @@ impl Totals {
     pub(crate) fn bytes_down(&self) -> u64 {
         self.bytes_down.load(Ordering::Relaxed)
     }
+
+    pub(crate) fn sizes(&self) -> Vec<u64> {
+        self.sizes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Observer for Totals {
+    fn sizes_seen(&self, sizes: &[u64]) {
+        sizes.clone_into(&mut self.sizes.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn phase_closed(&self, report: &PhaseReport) {
         self.bytes_up.fetch_add(report.bytes_up, Ordering::Relaxed);
         self.bytes_down.fetch_add(report.bytes_down, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
-use crate::psi::{Error, Offer, Session, ShareTerms};
+use crate::psi::{Error, Offer, Session, SessionId, ShareTerms};
 
 /// Who asks.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -51,8 +51,25 @@ pub trait TableSource: Send + Sync + 'static {
     /// of the offer's direction it is told the end alone.
     async fn answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Self::Answer, Error>;
 
-    /// How a session that [`answer`](Self::answer) began has ended: with its session, or with the error.
-    async fn ended(&self, peer: &PeerIdentity, outcome: Result<Self::Answer, &Error>) {
-        let _ = (peer, outcome);
+    /// How a session that [`answer`](Self::answer) began has ended.
+    async fn ended(&self, peer: &PeerIdentity, ended: SessionEnded<'_, Self::Answer>) {
+        let _ = (peer, ended);
     }
+}
+
+/// The end of a session that was answered.
+#[derive(Debug)]
+pub struct SessionEnded<'a, A> {
+    /// The session's name.
+    pub id: SessionId,
+    /// The session, or the error that ended it.
+    pub outcome: Result<A, &'a Error>,
+    /// The noisy sizes that it has shown this side, also where it failed later.
+    pub sizes: Vec<u64>,
+    /// How long it took, from its first exchange.
+    pub seconds: f64,
+    /// Bytes from requester to responder, of the phases that were closed.
+    pub bytes_up: u64,
+    /// Bytes from responder to requester.
+    pub bytes_down: u64,
 }

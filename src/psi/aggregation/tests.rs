@@ -57,7 +57,7 @@ impl Case {
     fn agreed(&self) -> Agreed {
         let word = |&(owner, min, max, wide): &Word| AgreedWord {
             owner,
-            terms: WordTerms { min, max, decimals: 0 },
+            terms: WordTerms { min, max, decimals: 0, noise: crate::dp::Noise::None },
             width: if wide { WordWidth::Bits128 } else { WordWidth::Bits64 },
         };
         Agreed {

@@ -17,7 +17,7 @@ use super::super::deadlines::{Deadlines, seconds};
 use super::super::driver::drive;
 use super::super::observer::Totals;
 use super::super::offer::read_offer;
-use super::super::source::{PeerIdentity, TableSource};
+use super::super::source::{PeerIdentity, SessionEnded, TableSource};
 use super::registry::{End, Joined, Place};
 
 /// Runs one session from its first exchange to its end, which it logs and remembers.
@@ -47,13 +47,21 @@ pub(super) async fn respond<S: TableSource + ?Sized>(
         let answer = answered(source.answer(&peer, offer), &mut channel.lost, &deadlines);
         let session = answer.await?;
         let driven = drive(session, &mut channel, &deadlines, Arc::clone(&totals) as _).await;
+        let ended = |outcome| SessionEnded {
+            id,
+            outcome,
+            sizes: totals.sizes(),
+            seconds: began.elapsed().as_secs_f64(),
+            bytes_up: totals.bytes_up(),
+            bytes_down: totals.bytes_down(),
+        };
         match driven {
             Ok(session) => {
-                source.ended(&peer, Ok(session)).await;
+                source.ended(&peer, ended(Ok(session))).await;
                 Ok(())
             }
             Err(error) => {
-                source.ended(&peer, Err(&error)).await;
+                source.ended(&peer, ended(Err(&error))).await;
                 Err(error)
             }
         }

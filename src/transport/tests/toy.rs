@@ -9,10 +9,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 
 use crate::psi::{
-    Aggregate, Error, FilteredRows, Offer, Output, OutputsTerms, PeerMisbehaved, Phase, Progress, Question, Role,
-    Session, SessionId, ShareTerms, SizesTerms, hello_schema,
+    Aggregate, ChainLink, Error, FilteredRows, Offer, Output, OutputsTerms, PeerMisbehaved, Phase, Progress, Question,
+    Receipts, Role, Session, SessionId, ShareTerms, SizesTerms, hello_schema,
 };
-use crate::transport::{PeerIdentity, SharedTable, TableSource};
+use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
 /// One phase after the hello.
 #[derive(Debug, Clone, Copy)]
@@ -274,6 +274,9 @@ pub(super) fn offer(session: SessionId) -> Offer {
         normalisers: vec!["email/1".to_owned()],
         persons: 10,
         dummies: 2,
+        sizes: SizesTerms::Exact { queries: 1 },
+        chain: vec![ChainLink { seq: 0, hash: [0; 32] }],
+        receipts: Receipts::None,
         ot_width: 2,
     }
 }
@@ -332,6 +335,11 @@ pub(super) fn shared(table: &str) -> SharedTable {
             filtered_rows: FilteredRows::Hide,
             sizes: SizesTerms::Private { epsilon: 2.0, delta: None, queries: 10, columns: 1 },
             outputs: OutputsTerms::Exact,
+            group_by: vec![],
+            max_labels: 1,
+            max_parts: 1,
+            period: "forever".to_owned(),
+            approval: false,
         },
     }
 }
@@ -365,7 +373,7 @@ impl TableSource for Toys {
         Ok(toy)
     }
 
-    async fn ended(&self, _: &PeerIdentity, outcome: Result<Toy, &Error>) {
-        self.ended.lock().unwrap().push(outcome.map(|_| ()).map_err(Clone::clone));
+    async fn ended(&self, _: &PeerIdentity, ended: SessionEnded<'_, Toy>) {
+        self.ended.lock().unwrap().push(ended.outcome.map(|_| ()).map_err(Clone::clone));
     }
 }

@@ -30,9 +30,12 @@ mod reload;
 mod signature;
 mod verifiers;
 
+use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::CryptoProvider;
+
+use crate::psi::{Error, Signer, Verifier, Witness};
 
 pub use certificate::fingerprint;
 pub use credentials::Credentials;
@@ -40,6 +43,34 @@ pub use make::{Made, make, make_for, write};
 pub use pins::{PeerKeys, Pins};
 pub use signature::verify;
 pub(super) use verifiers::distrust;
+
+impl Signer for Credentials {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        Credentials::sign(self, message)
+    }
+}
+
+impl Verifier for PeerKeys {
+    fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), Error> {
+        PeerKeys::verify(self, message, signature).map(|_| ())
+    }
+}
+
+/// Who signs and verifies the receipts of sessions with a peer: the keys that the connections rest on.
+pub fn witness(own: Arc<Credentials>, pins: &Arc<Pins>, peer: &str) -> Witness {
+    Witness { own, peer: Arc::new(pins.keys(peer)) }
+}
+
+/// The one certificate of a file, in DER.
+///
+/// # Errors
+/// [`Error::Caller`] for a file that cannot be read, or holds none or several.
+pub fn read_certificate(path: &Path) -> Result<Vec<u8>, Error> {
+    match files::certificates(path)?.as_slice() {
+        [only] => Ok(only.to_vec()),
+        several => Err(Error::Caller(format!("{} holds {} certificates where one is due", path.display(), several.len()))),
+    }
+}
 
 /// The one application protocol.
 pub(super) const ALPN: &[u8] = b"h2";
