@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::psi::FilteredRows;
 use crate::psi::normalise::Normaliser;
 
+use super::books::Period;
 use super::decimal::Decimal;
 use super::error::ConfigError;
 
@@ -163,6 +164,8 @@ pub struct BudgetTerms {
     pub queries: u64,
     /// The privacy of sizes.
     pub sizes: Sizes,
+    /// When the account begins anew.
+    pub period: Period,
     pub(super) line: usize,
 }
 

@@ -1,5 +1,6 @@
 //! `[share.budget]` and `[ask.budget]`.
 
+use super::super::books::Period;
 use super::super::decimal::Decimal;
 use super::super::error::ConfigError;
 use super::super::names;
@@ -76,7 +77,7 @@ fn budget(section: &Section<'_, '_>, population: String) -> Result<BudgetTerms, 
             "write \"forever\" or leave it out",
         ));
     }
-    Ok(BudgetTerms { population, queries, sizes, line: section.line() })
+    Ok(BudgetTerms { population, queries, sizes, period: Period::Forever, line: section.line() })
 }
 
 fn sizes(value: &Value<'_, '_>) -> Result<Sizes, ConfigError> {
