@@ -32,8 +32,7 @@ pub enum BudgetRefusal {
     },
     /// All queries of the period are used up.
     #[error(
-        "the budget for peer '{peer}' and population '{population}' is used up: {queries_max} of \
-         {queries_max} queries; wait for the next period"
+        "the budget for peer '{peer}' and population '{population}' is used up: {queries_max} of {queries_max} queries"
     )]
     Exhausted {
         /// The peer of the charge.
@@ -42,11 +41,13 @@ pub enum BudgetRefusal {
         population: String,
         /// Queries that the budget allows in a period.
         queries_max: u64,
+        /// When the account begins anew, in words; `None`: never.
+        renews: Option<String>,
     },
     /// The composed privacy loss would pass what the budget allows, however few the queries.
     #[error(
         "this query would bring delta for peer '{peer}' and population '{population}' to {delta:e}, \
-         over the budget's {delta_max:e}; wait for the next period"
+         over the budget's {delta_max:e}"
     )]
     Composed {
         /// The peer of the charge.
@@ -57,6 +58,24 @@ pub enum BudgetRefusal {
         delta: f64,
         /// Delta that the budget allows.
         delta_max: f64,
+        /// When the account begins anew, in words; `None`: never.
+        renews: Option<String>,
+    },
+    /// What the account released before, under other terms, leaves nothing for this query.
+    #[error("the budget for peer '{peer}' and population '{population}' cannot pay for this query: {reason}")]
+    ChangedTerms {
+        /// The peer of the charge.
+        peer: String,
+        /// The population of the charge.
+        population: String,
+        /// What was spent, of what.
+        reason: String,
+    },
+    /// The session was charged before. Its name pays for one run, ever.
+    #[error("session {session} was charged before")]
+    Replayed {
+        /// The session's name.
+        session: String,
     },
     /// The books could not be written. The fault is this party's environment.
     #[error("the budget could not be recorded, so nothing was sent: {0}")]
@@ -189,6 +208,7 @@ mod tests {
                     peer: charge.peer,
                     population: charge.population,
                     queries_max: self.queries_max,
+                    renews: None,
                 });
             }
             c.open += 1;

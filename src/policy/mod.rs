@@ -1,8 +1,8 @@
 //! Who may ask what, and what it costs: a party's `party.toml`, the answer to each question by the
 //! question alone, and the books of what was spent.
 //!
-//! **Row of the table of rooms.** Job: who may ask what, budgets. May import: types and parameters of
-//! `dp` and `psi`, Arrow schemas, toml. Must not touch: network, SQL engine, identifiers, additive shares.
+//! **Row of the table of rooms.** Job: who may ask what, budgets, audit. May import: types and parameters of
+//! `dp` and `psi`, Arrow schemas, toml, SQLite. Must not touch: network, SQL engine, identifiers, additive shares.
 //!
 //! | question | asked of | decided by |
 //! |---|---|---|
@@ -12,7 +12,7 @@
 //! | may this peer ask this? | [`Party::permit`] | question, policy, columns' types |
 //! | may I ask this peer? | [`Party::may_ask`], [`check_question`] | own policy; the peer's published terms |
 //! | how many dummies, how many fillers? | [`Share::dummies`], [`Ask::dummies`], [`PadPlan`] | budget and announced lengths |
-//! | is there budget left? | [`Budgets`] | what was spent since the process started |
+//! | is there budget left? | [`Budgets`] | what was spent, by the ledger |
 //!
 //! No answer depends on a row of data. Nothing is passed over: an unknown key, or one that a later
 //! version understands, is an error, since to ignore a line of a policy could break the promise in it.
@@ -27,7 +27,7 @@
 //! columns to group by each, of at most 1,024 labels; a peer at most 8 certificates; a budget at most 1,000,000
 //! queries; an epsilon at most 100, with 6 decimals. Numbers are exact decimals of at most 38 digits.
 
-mod budgets;
+mod books;
 mod columns;
 mod decimal;
 mod error;
@@ -45,11 +45,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use budgets::{Account, Balance, Budgets, Direction, OpenAccount, budget_refused};
+pub use books::{
+    Account, Approval, Asked, AskedAccount, AuditRow, AuditSession, Balance, Budgets, CHAIN_LINKS_MAX, ChainLink, ChainState,
+    Clock, Direction, Ended, Event, OpenAccount, Period, StoredReceipt, SystemClock, UnknownPeriod, budget_refused,
+};
 pub use decimal::{Decimal, NotDecimal};
 pub use error::ConfigError;
 pub use party::{
-    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, GroupBy, Identifier, Limits, Ot, Party, Peer, Period,
+    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, GroupBy, Identifier, Limits, Ot, Party, Peer,
     RequesterValues, Server, Share, Sizes, Table, TlsFiles,
 };
 pub use permit::{Permit, PermittedIdentifier, Refusal};

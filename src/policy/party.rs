@@ -8,6 +8,7 @@ use crate::dp;
 use crate::psi::FilteredRows;
 use crate::psi::normalise::Normaliser;
 
+use super::books::Period;
 use super::decimal::Decimal;
 use super::error::ConfigError;
 
@@ -251,40 +252,6 @@ pub struct BudgetTerms {
 pub(super) struct WrittenOutputs {
     pub(super) epsilon: Decimal,
     pub(super) delta: Option<Decimal>,
-}
-
-/// When an account begins anew, by the calendar in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Period {
-    /// Never: what is spent is spent for good.
-    #[default]
-    Forever,
-    /// At each midnight.
-    Day,
-    /// On each Monday (ISO weeks).
-    Week,
-    /// On the first of each month.
-    Month,
-}
-
-impl Period {
-    /// Every period, for tables and tests that must be complete.
-    pub const ALL: [Period; 4] = [Period::Forever, Period::Day, Period::Week, Period::Month];
-
-    /// The policy's word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Period::Forever => "forever",
-            Period::Day => "day",
-            Period::Week => "week",
-            Period::Month => "month",
-        }
-    }
-
-    /// The period of that name, if there is one.
-    pub fn from_name(name: &str) -> Option<Period> {
-        Period::ALL.into_iter().find(|period| period.name() == name)
-    }
 }
 
 impl BudgetTerms {

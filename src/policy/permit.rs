@@ -6,9 +6,9 @@ use crate::dp;
 use crate::psi::normalise::Normaliser;
 use crate::psi::{self, FilteredRows, Question, WordTerms};
 
-use super::budgets::{Account, Direction};
+use super::books::{Account, Direction};
 use super::names;
-use super::party::{Ask, Party, Peer, Period, Share};
+use super::party::{Ask, Party, Peer, Share};
 use super::terms::{NotAllowed, check_question};
 
 /// Leave to answer one question, and the rules for the answer.

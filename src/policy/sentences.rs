@@ -7,9 +7,10 @@ use std::fmt::Display;
 use crate::dp;
 use crate::psi::{Aggregate, FilteredRows};
 
+use super::books::Period;
 use super::decimal::Decimal;
 use super::names;
-use super::party::{AggregateRule, Ask, AskedRows, BudgetTerms, Identifier, Party, Peer, Period, Share, Sizes};
+use super::party::{AggregateRule, Ask, AskedRows, BudgetTerms, Identifier, Party, Peer, Share, Sizes};
 use super::sizes::{SizesAccount, SizesPlan};
 use super::terms;
 

@@ -4,7 +4,8 @@ use crate::dp;
 
 use super::super::decimal::Decimal;
 use super::super::error::ConfigError;
-use super::super::party::{BudgetTerms, Period, Sizes, WrittenOutputs};
+use super::super::books::Period;
+use super::super::party::{BudgetTerms, Sizes, WrittenOutputs};
 use super::reader::{Key, Section, Value};
 use super::share::one_of;
 
