@@ -6,7 +6,7 @@ use crate::dp;
 use crate::psi::normalise::Normaliser;
 use crate::psi::{self, FilteredRows, Question, WordTerms};
 
-use super::books::{Account, Direction};
+use super::books::{Account, Direction, Period};
 use super::names;
 use super::party::{Ask, Party, Peer, Share};
 use super::terms::{NotAllowed, check_question};

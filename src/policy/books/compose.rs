@@ -13,8 +13,8 @@ use super::super::sizes::{SizesAccount, SizesPlan};
 use crate::dp::{Composition, DpError, default_delta};
 
 /// What one query uses of the budget for results, as the audit records it: `exact`, `epsilon NUM/DEN`, `rho NUM/DEN`.
-fn outputs_per_query(_: &BudgetTerms) -> String {
-    "exact".to_owned()
+fn outputs_per_query(terms: &BudgetTerms) -> String {
+    terms.outputs_per_query().to_string()
 }
 
 /// The terms of one account.
