@@ -31,7 +31,9 @@ pub enum BudgetRefusal {
         population: String,
     },
     /// All queries of the period are used up.
-    #[error("the budget for peer '{peer}' and population '{population}' is used up: {queries_max} of {queries_max} queries")]
+    #[error(
+        "the budget for peer '{peer}' and population '{population}' is used up: {queries_max} of {queries_max} queries"
+    )]
     Exhausted {
         /// The peer of the charge.
         peer: String,

@@ -1,8 +1,8 @@
 //! Who may ask what, and what it costs: a party's `party.toml`, the answer to each question by the
 //! question alone, and the books of what was spent.
 //!
-//! **Row of the table of rooms.** Job: who may ask what, budgets. May import: types and parameters of
-//! `dp` and `psi`, Arrow schemas, toml. Must not touch: network, SQL engine, identifiers, additive shares.
+//! **Row of the table of rooms.** Job: who may ask what, budgets, audit. May import: types and parameters of
+//! `dp` and `psi`, Arrow schemas, toml, SQLite. Must not touch: network, SQL engine, identifiers, additive shares.
 //!
 //! | question | asked of | decided by |
 //! |---|---|---|

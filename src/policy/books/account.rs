@@ -155,15 +155,15 @@ fn look(books: &Books, account: &Account, period: Period, connection: &Connectio
     let from = span.start.map_or(i64::MIN, millis);
     let to = span.end.map_or(i64::MAX, millis);
     let Account { peer, population, direction } = account;
-    let charged = "FROM audit AS charged WHERE event = 'charged' AND peer = ?1 AND population = ?2 AND direction = ?3 \
-                   AND at_ms >= ?4 AND at_ms < ?5";
     let values = params![peer, population, direction.name(), from, to];
     let mut history = History::default();
-    let mut statement = connection.prepare(&format!(
-        "SELECT tau_booked, outputs, padding, count(*), sum(columns), max(persons_larger) {charged} AND NOT EXISTS \
+    let mut statement = connection.prepare(
+        "SELECT tau_booked, outputs, padding, count(*), sum(columns), max(persons_larger) FROM audit AS charged \
+         WHERE event = 'charged' AND peer = ?1 AND population = ?2 AND direction = ?3 AND at_ms >= ?4 AND at_ms < ?5 \
+         AND NOT EXISTS \
          (SELECT 1 FROM audit AS refunded WHERE refunded.session = charged.session AND refunded.event = 'refunded') \
-         GROUP BY tau_booked, outputs, padding"
-    ))?;
+         GROUP BY tau_booked, outputs, padding",
+    )?;
     let mut rows = statement.query(values)?;
     while let Some(row) = rows.next()? {
         let count = |column: usize| row.get::<_, i64>(column).map(|count| count.max(0) as u64);
@@ -172,9 +172,11 @@ fn look(books: &Books, account: &Account, period: Period, connection: &Connectio
         history.groups.insert(cost, released);
     }
     let open: i64 = connection
-        .prepare(&format!(
-            "SELECT count(*) {charged} AND session IN (SELECT session FROM running WHERE state = 'open')"
-        ))?
+        .prepare(
+            "SELECT count(*) FROM running CROSS JOIN audit AS charged ON charged.session = running.session \
+             WHERE state = 'open' AND event = 'charged' AND peer = ?1 AND population = ?2 AND direction = ?3 \
+             AND at_ms >= ?4 AND at_ms < ?5",
+        )?
         .query_row(values, |row| row.get(0))?;
     Ok(Seen { span, history, open: open.max(0) as u64 })
 }
@@ -312,10 +314,8 @@ impl AskedAccount {
     fn write(&self, change: &Transaction<'_>, book: &Book, charge: &Charge, tau: u64) -> Result<(), Trouble> {
         let OpenAccount { books, account, persons_larger } = &self.account;
         let session = self.asked.session;
-        let used = change
-            .prepare("SELECT 1 FROM audit WHERE session = ?1")?
-            .query_row([session.0], |_| Ok(()))
-            .optional()?;
+        let used =
+            change.prepare("SELECT 1 FROM audit WHERE session = ?1")?.query_row([session.0], |_| Ok(())).optional()?;
         if used.is_some() {
             return Err(BudgetRefusal::Replayed { session: session.to_string() }.into());
         }
@@ -367,7 +367,10 @@ impl Settlement for Line {
     /// Moves no budget: an open charge counts like a spent one. So a failure is no more than a wrong word in a balance.
     fn spend(self: Box<Self>) {
         let done = self.books.ledger.write(|change| {
-            change.execute("UPDATE running SET state = 'spent' WHERE session = ?1 AND state = 'open'", [self.session.0])?;
+            change.execute(
+                "UPDATE running SET state = 'spent' WHERE session = ?1 AND state = 'open'",
+                [self.session.0],
+            )?;
             Ok(())
         });
         self.noted("marked as spent", done);

@@ -139,8 +139,10 @@ fn find(connection: &Connection, digest: &[u8; 32]) -> Result<Option<(String, bo
 fn get(connection: &Connection, id: &str) -> Result<Approval, Trouble> {
     connection.query_row("SELECT * FROM approvals WHERE id = ?1", [id], read).optional()?.ok_or_else(|| {
         let shown = super::super::names::shown(id);
-        psi::Error::Caller(format!("no question waits or was approved as '{shown}'; `datafusion-psi approve` lists them"))
-            .into()
+        psi::Error::Caller(format!(
+            "no question waits or was approved as '{shown}'; `datafusion-psi approve` lists them"
+        ))
+        .into()
     })
 }
 
@@ -152,11 +154,10 @@ fn keep(
     terms: &str,
     digest: &[u8; 32],
 ) -> Result<(String, bool), Trouble> {
-    let waiting: i64 = change.query_row(
-        "SELECT count(*) FROM approvals WHERE peer = ?1 AND approved_ms IS NULL",
-        [peer],
-        |row| row.get(0),
-    )?;
+    let waiting: i64 =
+        change.query_row("SELECT count(*) FROM approvals WHERE peer = ?1 AND approved_ms IS NULL", [peer], |row| {
+            row.get(0)
+        })?;
     if waiting >= WAITING_MAX {
         return Err(psi::Error::Refused(format!(
             "{waiting} questions of '{peer}' wait for approval already: ask again when the operator has decided on some"
@@ -212,7 +213,7 @@ mod tests {
     fn ids_are_short_printable_and_prefixes_of_each_other() {
         let mut digest = [0; 32];
         digest[..5].copy_from_slice(&[0xff, 0, 0x1f, 0, 0]);
-        assert_eq!(id(&digest, 8), "zw00y000");
+        assert_eq!(id(&digest, 8), "zw01y000");
         assert!(id(&digest, 51).starts_with(&id(&digest, 8)));
     }
 }

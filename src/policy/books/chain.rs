@@ -146,8 +146,11 @@ pub(super) fn append(
     mut values: BTreeMap<&'static str, Value>,
 ) -> Result<(), Trouble> {
     let before = head(transaction, identity, peer)?;
-    let last: i64 = transaction
-        .query_row("SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0)", [], |row| row.get(0))?;
+    let last: i64 = transaction.query_row(
+        "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'audit'), 0)",
+        [],
+        |row| row.get(0),
+    )?;
     values.insert("id", (last + 1).into());
     values.insert("peer", peer.to_owned().into());
     values.insert("seq", (before.seq as i64 + 1).into());

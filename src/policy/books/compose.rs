@@ -113,7 +113,9 @@ impl Book {
         if history.queries() >= queries_max {
             return Err(Unfit::Queries);
         }
-        self.outputs_fit(history, queries_max).and_then(|()| self.padding_fits(history, queries_max)).map_err(Unfit::Terms)?;
+        self.outputs_fit(history, queries_max)
+            .and_then(|()| self.padding_fits(history, queries_max))
+            .map_err(Unfit::Terms)?;
         let Some(plan) = self.plan(history, Some(persons)) else { return Ok(tau) };
         // A budget that no dummies keep plans none; the composition then refuses every query.
         let tau = booked(tau, plan.dummies().unwrap_or(0));
@@ -138,7 +140,10 @@ impl Book {
             let part = match (before.rho, next.rho) {
                 (false, true) => part.half_square(),
                 (true, false) => {
-                    return Err("the account has released results under a Gaussian budget, which a Laplace one cannot count".to_owned());
+                    return Err(
+                        "the account has released results under a Gaussian budget, which a Laplace one cannot count"
+                            .to_owned(),
+                    );
                 }
                 _ => part,
             };
@@ -161,7 +166,11 @@ impl Book {
         }
         // Floats may be off by their rounding.
         let fits = delta + each_delta <= each_delta * queries_max as f64 * (1.0 + 1e-9);
-        if fits && sum.plus(&each).at_most(&each.times(queries_max)) { Ok(()) } else { Err(changed("announced lengths")) }
+        if fits && sum.plus(&each).at_most(&each.times(queries_max)) {
+            Ok(())
+        } else {
+            Err(changed("announced lengths"))
+        }
     }
 }
 
@@ -248,7 +257,10 @@ impl Fraction {
 
     /// ε-differential privacy is ε²/2-concentrated [Bun and Steinke 2016, proposition 1.4].
     fn half_square(&self) -> Self {
-        Fraction { numerator: &self.numerator * &self.numerator, denominator: &self.denominator * &self.denominator * 2u8 }
+        Fraction {
+            numerator: &self.numerator * &self.numerator,
+            denominator: &self.denominator * &self.denominator * 2u8,
+        }
     }
 
     fn at_most(&self, other: &Self) -> bool {

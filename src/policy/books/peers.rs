@@ -28,9 +28,11 @@ impl Budgets {
             links = self.worded(ledger.write(|change| {
                 let (mut links, head) = told(change, identity, peer)?;
                 if links.first() != Some(&head) && links.len() < CHAIN_LINKS_MAX {
-                    change
-                        .prepare("INSERT INTO told (peer, seq, hash) VALUES (?1, ?2, ?3)")?
-                        .execute(params![peer, head.seq as i64, head.hash])?;
+                    change.prepare("INSERT INTO told (peer, seq, hash) VALUES (?1, ?2, ?3)")?.execute(params![
+                        peer,
+                        head.seq as i64,
+                        head.hash
+                    ])?;
                     links.insert(0, head);
                 }
                 Ok((links, head))
@@ -50,12 +52,13 @@ impl Budgets {
         let older = "FROM told WHERE peer = ?1 AND seq < ?2 \
                      AND EXISTS (SELECT 1 FROM told AS kept WHERE kept.peer = ?1 AND kept.seq = ?2 AND kept.hash = ?3)";
         let any = ledger.read(|look| {
-            Ok(look.query_row(&format!("SELECT 1 {older} LIMIT 1"), params![peer, seq, link.hash], |_| Ok(())).optional()?)
+            Ok(look
+                .query_row(&format!("SELECT 1 {older} LIMIT 1"), params![peer, seq, link.hash], |_| Ok(()))
+                .optional()?)
         });
         if self.worded(any)?.is_some() {
-            let deleted = ledger.write(|change| {
-                Ok(change.execute(&format!("DELETE {older}"), params![peer, seq, link.hash])?)
-            });
+            let deleted =
+                ledger.write(|change| Ok(change.execute(&format!("DELETE {older}"), params![peer, seq, link.hash])?));
             self.worded(deleted)?;
         }
         Ok(())
@@ -69,9 +72,10 @@ impl Budgets {
     /// `Environment`: the ledger could not be read or written.
     pub fn keep_chain(&self, peer: &str, links: &[ChainLink]) -> Result<(), psi::Error> {
         let ordered = links.windows(2).all(|pair| pair[0].seq > pair[1].seq);
-        let Some(newest) = links.first().filter(|newest| {
-            ordered && links.len() <= CHAIN_LINKS_MAX && i64::try_from(newest.seq).is_ok()
-        }) else {
+        let Some(newest) = links
+            .first()
+            .filter(|newest| ordered && links.len() <= CHAIN_LINKS_MAX && i64::try_from(newest.seq).is_ok())
+        else {
             let reason = format!("is no chain of 1 to {CHAIN_LINKS_MAX} links, newest first");
             return Err(PeerMisbehaved::Hello { message: "hello", field: "chain".to_owned(), reason }.into());
         };
@@ -215,7 +219,11 @@ mod tests {
     fn a_fork_shows_at_once() {
         let before = kept(&[(3, 0), (1, 0)], 1000);
         assert_eq!(check(&before, &[link(3, 7), link(1, 0)], 1000), Err(3), "another entry of the same number");
-        assert_eq!(check(&before, &[link(4, 7), link(1, 0)], 1000), Err(3), "a newer one that does not go on from ours");
+        assert_eq!(
+            check(&before, &[link(4, 7), link(1, 0)], 1000),
+            Err(3),
+            "a newer one that does not go on from ours"
+        );
         assert_eq!(check(&before, &[link(5, 0), link(3, 0), link(1, 7)], 1000), Err(1));
     }
 }

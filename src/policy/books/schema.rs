@@ -65,7 +65,11 @@ CREATE TABLE audit (
     UNIQUE (peer, seq),
     UNIQUE (session, event)
 ) STRICT;
-CREATE INDEX audit_accounts ON audit (peer, population, direction, at_ms) WHERE event = 'charged';
+-- All that a balance needs, so that it reads no row of the table: every charge adds up its account's history.
+CREATE INDEX audit_accounts
+    ON audit (peer, population, direction, at_ms, tau_booked, outputs, padding, columns, persons_larger, session)
+    WHERE event = 'charged';
+CREATE INDEX audit_refunds ON audit (session) WHERE event = 'refunded';
 -- No protection against an attacker, who can drop them; against every mistake.
 CREATE TRIGGER audit_changes BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are for ever'); END;
 CREATE TRIGGER audit_deletes BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'audit rows are for ever'); END;
@@ -111,7 +115,7 @@ pub(super) fn path(party: &Party) -> PathBuf {
 /// from which the journal went, are on the disk, and the one file is the whole ledger. (With a write-ahead log a commit
 /// is as durable, and one `fsync` instead of four, but it lives in a second file: whoever copies the first alone, or deletes
 /// the second, loses the newest charges in silence, and that is the one thing that a ledger must not do. A query
-/// takes seconds; its two transactions take milliseconds.)
+/// takes seconds, a transaction some ten milliseconds.)
 fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY_MAX)?;
     let _: String = connection.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
@@ -246,7 +250,8 @@ pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
 /// Takes from others what a copy may have given them. Where that fails, opening for writing says so.
 fn tighten(path: &Path) {
     #[cfg(unix)]
-    if fs::metadata(path).is_ok_and(|found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o077 != 0) {
+    if fs::metadata(path).is_ok_and(|found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o077 != 0)
+    {
         tracing::warn!(path = %path.display(), "others could read the ledger; now only its owner can");
         if let Err(error) = set_mode(path, 0o600) {
             tracing::warn!(path = %path.display(), %error, "the ledger's permissions could not be narrowed");

@@ -198,7 +198,10 @@ fn a_session_is_charged_once_ever_even_if_it_was_refunded() {
     let other = books.open(&Account::answering("bank", "people"), 1).unwrap();
     assert_eq!(other.charge(0, 1, &asked).unwrap_err(), replayed, "nor by another peer");
     let own = books.open(&Account::asking("publisher", "people"), 1).unwrap();
-    assert!(matches!(own.charge(0, 1, &asked), Err(Error::Internal(_))), "the name of an own session is no peer's fault");
+    assert!(
+        matches!(own.charge(own.dummies().unwrap(), 1, &asked), Err(Error::Internal(_))),
+        "the name of an own session is no peer's fault"
+    );
     assert_eq!(account.balance().unwrap().queries_left, 5);
 }
 

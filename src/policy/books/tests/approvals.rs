@@ -13,8 +13,14 @@ fn exactly_the_text_and_terms_that_were_approved_go_through() {
     assert_eq!(waiting.len(), 1);
     let id = waiting[0].id.clone();
     assert!(id.len() == 8 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit()), "{id}");
-    assert!(text.starts_with("'advertiser' holds each new question") && text.contains(&format!("`datafusion-psi approve {id}`")));
-    assert_eq!((waiting[0].peer.as_str(), waiting[0].question.as_str(), waiting[0].terms.as_str()), ("publisher", "q", "t"));
+    assert!(
+        text.starts_with("'advertiser' holds each new question")
+            && text.contains(&format!("`datafusion-psi approve {id}`"))
+    );
+    assert_eq!(
+        (waiting[0].peer.as_str(), waiting[0].question.as_str(), waiting[0].terms.as_str()),
+        ("publisher", "q", "t")
+    );
     assert!(ask("q", "t").is_err());
     assert_eq!(budgets.pending().unwrap().len(), 1, "asked twice, it waits once");
 
@@ -29,7 +35,8 @@ fn exactly_the_text_and_terms_that_were_approved_go_through() {
 
     budgets.withdraw(&id).unwrap();
     assert!(ask("q", "t").is_err());
-    let events: Vec<_> = budgets.audit().unwrap().into_iter().map(|row| (row.event, row.question, row.outcome)).collect();
+    let events: Vec<_> =
+        budgets.audit().unwrap().into_iter().map(|row| (row.event, row.question, row.outcome)).collect();
     let row = |event| (event, Some("q".to_owned()), Some(id.clone()));
     assert_eq!(events, [row(Event::Approved), row(Event::Withdrawn)]);
 }
@@ -42,7 +49,10 @@ fn approving_twice_is_once_and_an_unknown_id_is_named() {
     assert_eq!(budgets.approve(&id).unwrap(), budgets.approve(&id).unwrap());
     assert_eq!(budgets.audit().unwrap().len(), 1);
     let error = budgets.approve("x\u{7}").unwrap_err();
-    assert!(matches!(&error, Error::Caller(text) if text.starts_with("no question waits or was approved as 'x\u{fffd}'")), "{error}");
+    assert!(
+        matches!(&error, Error::Caller(text) if text.starts_with("no question waits or was approved as 'x\u{fffd}'")),
+        "{error}"
+    );
 }
 
 #[test]

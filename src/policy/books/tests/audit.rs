@@ -100,6 +100,7 @@ fn rows_are_for_ever_by_mistake_and_on_purpose_it_shows() {
         .map(|column| match *column {
             "event" => "UPDATE audit SET event = 'refunded' WHERE id = 6".to_owned(),
             "direction" => "UPDATE audit SET direction = 'asking' WHERE id = 5".to_owned(),
+            "seq" => "UPDATE audit SET seq = 99 WHERE id = 5".to_owned(),
             "id" => "UPDATE audit SET id = 99 WHERE id = 5".to_owned(),
             "session" | "salt" => format!("UPDATE audit SET {column} = randomblob(16) WHERE id = 5"),
             "peer" | "population" | "question" | "terms" | "outputs" | "padding" | "sizes" | "outcome" | "receipt" => {
@@ -137,7 +138,10 @@ fn rows_are_for_ever_by_mistake_and_on_purpose_it_shows() {
     assert!(text.contains("event 6, which peer 'bank' was told of, is not in the audit"), "{text}");
     std::fs::write(&file, &whole).unwrap();
     let heads = load(&party, &clock).verify_chains().unwrap();
-    assert_eq!(heads.iter().map(|state| (state.peer.as_str(), state.head.seq)).collect::<Vec<_>>(), [("bank", 6), ("publisher", 6)]);
+    assert_eq!(
+        heads.iter().map(|state| (state.peer.as_str(), state.head.seq)).collect::<Vec<_>>(),
+        [("bank", 6), ("publisher", 6)]
+    );
 }
 
 #[test]

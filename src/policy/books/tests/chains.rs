@@ -77,7 +77,10 @@ fn a_copied_back_old_ledger_is_noticed_by_the_peer() {
     watcher.keep_chain(TOLD, &told).expect("for two minutes it could be a hello that was overtaken");
     watch.turn(3);
     let Error::Refused(text) = watcher.keep_chain(TOLD, &told).unwrap_err() else { panic!() };
-    assert!(text.starts_with("the ledger of 'advertiser' is not the one that told its entry 4: it was rolled back"), "{text}");
+    assert!(
+        text.starts_with("the ledger of 'advertiser' is not the one that told its entry 4: it was rolled back"),
+        "{text}"
+    );
     // Going on from there, it contradicts what it told, early or late.
     session(&budgets, &publisher());
     let forked = budgets.chain("publisher").unwrap();
@@ -86,7 +89,10 @@ fn a_copied_back_old_ledger_is_noticed_by_the_peer() {
     watcher.forgive_chain(TOLD).unwrap();
     watcher.keep_chain(TOLD, &forked).unwrap();
     let row = watcher.audit().unwrap().pop().unwrap();
-    assert_eq!((row.event, row.outcome.as_deref()), (Event::Forgiven, Some("the peer's chain, kept up to 4, may begin anew")));
+    assert_eq!(
+        (row.event, row.outcome.as_deref()),
+        (Event::Forgiven, Some("the peer's chain, kept up to 4, may begin anew"))
+    );
 }
 
 #[test]

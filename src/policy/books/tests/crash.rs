@@ -36,7 +36,8 @@ fn a_crash_at_any_step_of_a_charge_leaves_it_whole_or_absent() {
     );
     let mut journals = 0;
     for (step, party) in crashed {
-        journals += usize::from(party.state.join("ledger.sqlite-journal").metadata().is_ok_and(|found| found.len() > 0));
+        journals +=
+            usize::from(party.state.join("ledger.sqlite-journal").metadata().is_ok_and(|found| found.len() > 0));
         let budgets = load(&party, &clock);
         let expected = if step == Step::Committed { 2 } else { 1 };
         assert_eq!(counted(&budgets, &publisher()), expected, "{step:?}");

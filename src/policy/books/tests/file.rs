@@ -50,7 +50,10 @@ fn nobody_else_can_read_the_ledger_or_what_sqlite_puts_beside_it() {
     let (seen, state) = (Arc::new(Mutex::new(Vec::new())), party.state.clone());
     let noted = Arc::clone(&seen);
     *locked(&budgets.ledger().watch) = Some(Box::new(move |_| {
-        noted.lock().unwrap().extend(fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).map(|path| mode(&path)));
+        noted
+            .lock()
+            .unwrap()
+            .extend(fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).map(|path| mode(&path)));
     }));
     session(&budgets, &publisher());
     *locked(&budgets.ledger().watch) = None;
@@ -95,8 +98,8 @@ fn a_flipped_bit_never_gives_budget_back() {
     drop(budgets);
     let whole = fs::read(file(&party)).unwrap();
     let (mut shown, mut unused) = (0, 0);
-    // Every 37th byte: all pages, all kinds of places.
-    for at in (0..whole.len()).step_by(37) {
+    // Every 61st byte: all pages, all kinds of places.
+    for at in (0..whole.len()).step_by(61) {
         let mut flipped = whole.clone();
         flipped[at] ^= 1 << (at % 8);
         fs::write(file(&party), &flipped).unwrap();
@@ -111,7 +114,7 @@ fn a_flipped_bit_never_gives_budget_back() {
             }
         }
     }
-    assert!(shown > unused / 4 && unused > 0, "{shown} {unused}");
+    assert!(shown > 50 && unused > 50, "{shown} {unused}");
 }
 
 #[test]

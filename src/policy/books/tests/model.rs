@@ -70,7 +70,10 @@ impl Model {
     fn counted(&self, account: usize, clock: &Hands) -> impl Iterator<Item = &Entry> {
         let span = span(Period::Day, self.now(clock));
         self.entries.iter().filter(move |entry| {
-            entry.account == account && !entry.refunded && span.start.unwrap() <= entry.at && entry.at < span.end.unwrap()
+            entry.account == account
+                && !entry.refunded
+                && span.start.unwrap() <= entry.at
+                && entry.at < span.end.unwrap()
         })
     }
 

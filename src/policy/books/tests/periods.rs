@@ -60,7 +60,13 @@ fn a_clock_that_runs_backwards_renews_nothing() {
 fn a_clock_that_jumps_ahead_and_back_renews_once() {
     let (_folder, _, clock, budgets) = founded(2, Period::Day);
     let mut charged = 0;
-    for time in ["2025-01-15T12:00:00Z", "2026-06-01T00:00:00Z", "2025-01-16T00:00:00Z", "2025-01-17T00:00:00Z", "2026-06-01T23:00:00Z"] {
+    for time in [
+        "2025-01-15T12:00:00Z",
+        "2026-06-01T00:00:00Z",
+        "2025-01-16T00:00:00Z",
+        "2025-01-17T00:00:00Z",
+        "2026-06-01T23:00:00Z",
+    ] {
         clock.set(time);
         for _ in 0..3 {
             charged += usize::from(open(&budgets, &publisher()).charge(0, 1, &asked()).is_ok());
@@ -97,7 +103,10 @@ fn sizes_compose_within_the_period_alone() {
     // Four sizes are planned for, one by each query.
     let _ = account.charge(tau, 4, &asked()).unwrap().spend();
     let refusal = account.charge(tau, 1, &asked()).unwrap_err().to_string();
-    assert!(refusal.contains("cannot pay for this query") && refusal.ends_with("and it renews on 2025-01-16 00:00 UTC"), "{refusal}");
+    assert!(
+        refusal.contains("cannot pay for this query") && refusal.ends_with("and it renews on 2025-01-16 00:00 UTC"),
+        "{refusal}"
+    );
     let large = budgets.open(&publisher(), 1_000_000).unwrap();
     assert!(large.dummies().unwrap() > tau);
     clock.turn(24 * 60);
