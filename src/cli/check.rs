@@ -1,5 +1,6 @@
 //! `datafusion-psi check`: whether a party's files fit together, and what its policy means, in sentences.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,9 +26,7 @@ pub(super) struct CheckArguments {
 pub(super) async fn run(arguments: CheckArguments) -> anyhow::Result<()> {
     let party = Arc::new(Party::load(&arguments.config)?);
     let mut problems = Vec::new();
-    if let Err(error) = party.check_files() {
-        problems.push(error.to_string());
-    }
+    problems.extend(party.missing_files().iter().map(ToString::to_string));
     let budgets = match Budgets::load(&party, Arc::new(SystemClock)) {
         Ok(budgets) => {
             if let Err(error) = budgets.verify_chains() {
@@ -42,15 +41,16 @@ pub(super) async fn run(arguments: CheckArguments) -> anyhow::Result<()> {
         }
     };
     let source = PolicySource::new(Arc::clone(&party), budgets)?;
-    let lengths = match source.check().await {
-        Ok(lengths) => lengths,
-        Err(error) => {
-            problems.push(super::print::error_line(&error.into()));
-            Vec::new()
-        }
+    let counted = match source.check().await {
+        Ok(()) => source.count_rows().await,
+        Err(error) => Err(error),
     };
+    let rows = counted.unwrap_or_else(|error| {
+        problems.push(super::print::error_line(&error.into()));
+        BTreeMap::new()
+    });
     let mut out = std::io::stdout();
-    for line in explain(&party, &lengths) {
+    for line in explain(&party, &rows) {
         writeln!(out, "{line}")?;
     }
     if arguments.peers {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 
-use crate::policy::{Budgets, Direction, Party, StoredReceipt, SystemClock};
-use crate::psi::{Receipt, Role, Verifier};
+use crate::policy::{Budgets, Direction, Party, SystemClock};
+use crate::psi::{Receipt, Role, SignedReceipt, Verifier};
 use crate::transport::tls::{self, Credentials, Pins};
 
 /// Arguments of `verify`.
@@ -115,7 +115,7 @@ fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check(stored: &StoredReceipt, asked: bool, peer: &str, own: &Credentials, pins: &Pins) -> anyhow::Result<Receipt> {
+fn check(stored: &SignedReceipt, asked: bool, peer: &str, own: &Credentials, pins: &Pins) -> anyhow::Result<Receipt> {
     let receipt = Receipt::parse(&stored.text)?;
     let (mine, theirs) = if asked { (Role::Requester, Role::Responder) } else { (Role::Responder, Role::Requester) };
     receipt.verify(mine, &stored.own_signature, &Certificate(own.certificate().to_vec()))?;
@@ -126,7 +126,7 @@ fn check(stored: &StoredReceipt, asked: bool, peer: &str, own: &Credentials, pin
     Ok(receipt)
 }
 
-fn export(folder: &PathBuf, receipt: &Receipt, stored: &StoredReceipt, asked: bool) -> anyhow::Result<()> {
+fn export(folder: &PathBuf, receipt: &Receipt, stored: &SignedReceipt, asked: bool) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
     let (own, peer) = (hex(&stored.own_signature), hex(&stored.peer_signature));
     let (requester_signature, responder_signature) = if asked { (own, peer) } else { (peer, own) };

@@ -47,7 +47,7 @@ mod tests;
 
 pub use books::{
     Account, Approval, Asked, AskedAccount, AuditRow, AuditSession, Balance, Budgets, CHAIN_LINKS_MAX, ChainLink, ChainState,
-    Clock, Direction, Ended, Event, OpenAccount, Period, StoredReceipt, SystemClock, UnknownPeriod, budget_refused,
+    Clock, Direction, Ended, Event, OpenAccount, Period, SystemClock, UnknownPeriod, budget_refused,
 };
 pub use decimal::{Decimal, NotDecimal};
 pub use error::ConfigError;

@@ -48,12 +48,10 @@ static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
 
 /// How the announced length of one query is padded: s + X fillers, X from the discrete Laplace law of
 /// scale 1/ε₀ truncated to −s ..= s by rejection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PadPlan {
-    /// ε₀ of one query, as an exact, reduced fraction: the numerator.
-    pub epsilon_numerator: u64,
-    /// Its denominator.
-    pub epsilon_denominator: u64,
+    /// ε₀ of one query.
+    pub epsilon: dp::Ratio,
     /// s: the fillers of a query on average, and half of the most.
     pub bound: u64,
 }
@@ -117,10 +115,8 @@ impl SizesAccount {
         let (numerator, denominator) = epsilon.ratio();
         // An epsilon is at most 100 with at most 6 decimals, T at most 10^6: both fit with room to spare.
         let (numerator, denominator) = (numerator as u64, denominator as u64 * 2 * queries);
-        let divisor = gcd(numerator, denominator);
         Some(PadPlan {
-            epsilon_numerator: numerator / divisor,
-            epsilon_denominator: denominator / divisor,
+            epsilon: dp::Ratio::new(u128::from(numerator), u128::from(denominator)).ok()?,
             bound: bound(numerator as f64 / denominator as f64, delta / (2.0 * queries as f64)),
         })
     }
@@ -179,6 +175,20 @@ impl Ask {
     pub fn pad_plan(&self) -> Option<PadPlan> {
         self.sizes().pad_plan()
     }
+
+    /// Its terms for sizes, as the hello tells them.
+    pub fn sizes_terms(&self) -> psi::SizesTerms {
+        let queries = self.budget.queries;
+        match self.budget.sizes {
+            Sizes::Exact => psi::SizesTerms::Exact { queries },
+            Sizes::Private { epsilon, delta } => psi::SizesTerms::Private {
+                epsilon: epsilon.to_f64(),
+                delta: delta.map(|delta| delta.to_f64()),
+                queries,
+                columns: self.identifiers,
+            },
+        }
+    }
 }
 
 /// A number of persons, rounded up to two significant digits: a smaller default δ by a tenth at most,
@@ -216,10 +226,6 @@ fn outside(epsilon: f64, s: u64) -> f64 {
     let one_less_q = -(-epsilon).exp_m1();
     let exponent = -epsilon * s as f64;
     exponent.exp() * one_less_q / (one_less_q + 2.0 * (-epsilon).exp() * -exponent.exp_m1())
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a.max(1) } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]
@@ -260,7 +266,7 @@ mod tests {
     fn the_padding_does_not_depend_on_the_number_that_it_hides() {
         let plan = ask("pad", 10, "{ epsilon = 2.0 }").pad_plan().unwrap();
         // ε₀ = 2 / (2·10); δ₀ = 1 / (10·10^7) / 20, by the limit of persons.
-        assert_eq!((plan.epsilon_numerator, plan.epsilon_denominator), (1, 10));
+        assert_eq!(plan.epsilon.to_string(), "1/10");
         assert_eq!(plan.bound, least_by_counting(0.1, 5e-10));
     }
 

@@ -154,6 +154,13 @@ pub struct ShareTerms {
     pub approval: bool,
 }
 
+impl ShareTerms {
+    /// The terms in one text, the same for equal terms: what an approval holds to, and an audit keeps.
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|error| format!("unprintable terms: {error}"))
+    }
+}
+
 /// A column of a share that may be grouped by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

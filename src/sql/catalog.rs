@@ -222,6 +222,11 @@ mod tests {
             filtered_rows: FilteredRows::Hide,
             sizes: SizesTerms::Exact { queries: 1 },
             outputs: OutputsTerms::Exact,
+            group_by: Vec::new(),
+            max_labels: 1,
+            max_parts: 1,
+            period: "forever".to_owned(),
+            approval: false,
         };
         Arc::new(SharedTable { schema: Arc::new(Schema::empty()), terms })
     }

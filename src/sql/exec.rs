@@ -120,6 +120,7 @@ impl PrivateQueryExec {
             question: query.question.clone(),
             columns,
             terms: query.shared.terms.clone(),
+            words: settle(query, &self.asker).map(|settled| settled.words).unwrap_or_default(),
             own,
             dummies_there: self
                 .dummies_there
@@ -248,7 +249,8 @@ impl DisplayAs for PrivateQueryExec {
                 if let Some(filter) = &question.filter {
                     writeln!(f, "filter={filter}")?;
                 }
-                writeln!(f, "outputs=exact (no noise yet)")
+                let per_query = query.shared.terms.outputs.per_query();
+                writeln!(f, "outputs={}", per_query.map_or_else(|_| "unknown".to_owned(), |part| part.to_string()))
             }
         }
     }

@@ -37,6 +37,8 @@ pub(super) struct Outline {
     pub(super) columns: Vec<(Vec<String>, String)>,
     /// The share's terms.
     pub(super) terms: ShareTerms,
+    /// Bounds and noise of each sum and count; empty where a policy refuses.
+    pub(super) words: Vec<WordTerms>,
     /// What this side's own policy says of the query, or why it refuses.
     pub(super) own: Result<OwnOutline, String>,
     /// The peer's dummies per identifier, by its published terms; or why that cannot be said.
@@ -162,15 +164,23 @@ impl fmt::Display for Outline {
             )?,
             None => {}
         }
-        match self.terms.outputs {
+        match &self.terms.outputs {
             OutputsTerms::Exact => write!(
                 f,
-                "{MARGIN}outputs:  exact (no noise yet): the dummies protect the numbers of matches, not the answer itself"
+                "{MARGIN}outputs:  exact, by {peer}'s policy: the dummies protect the numbers of matches, not the answer itself"
             )?,
+            OutputsTerms::Private { epsilon, delta, queries, .. } => {
+                write!(f, "{MARGIN}outputs:  noisy: ε {epsilon}")?;
+                if let Some(delta) = delta {
+                    write!(f, ", δ {delta:e}")?;
+                }
+                write!(f, " over {}, split over this one's sums and counts", plural(*queries, "query", "queries"))?;
+            }
         }
-        for aggregate in &self.question.aggregates {
-            if let Some(bounds) = bounds(aggregate, &self.terms) {
-                write!(f, "{MARGIN}          {aggregate}: {bounds}")?;
+        for (index, aggregate) in self.question.aggregates.iter().enumerate() {
+            let noise = self.words.get(index).and_then(noise);
+            if let Some(line) = [bounds(aggregate, &self.terms), noise].into_iter().flatten().reduce(|a, b| a + "; " + &b) {
+                write!(f, "{MARGIN}          {aggregate}: {line}")?;
             }
         }
         if self.terms.minimum_matched > 0 {
@@ -215,6 +225,12 @@ fn bounds(aggregate: &Aggregate, terms: &ShareTerms) -> Option<String> {
         Aggregate::OwnRows { .. } => terms.requester_values.as_ref().map(|own| rows(own.max_rows)),
         Aggregate::OwnSum { .. } => terms.requester_values.as_ref().map(|own| clip(&own.clip)),
     }
+}
+
+/// The ± that the noise of a sum or count means.
+fn noise(word: &WordTerms) -> Option<String> {
+    let half = word.noise.interval(0.95);
+    (half > 0).then(|| format!("± {} (95 %)", measured(half as f64 / 10_f64.powi(i32::from(word.decimals)))))
 }
 
 struct Travels<'a>(&'a Question);
@@ -458,7 +474,13 @@ mod tests {
                 filtered_rows: FilteredRows::Hide,
                 sizes: SizesTerms::Private { epsilon: 2.0, delta: None, queries: 10, columns: 2 },
                 outputs: OutputsTerms::Exact,
+                group_by: Vec::new(),
+                max_labels: 1,
+                max_parts: 1,
+                period: "forever".to_owned(),
+                approval: false,
             },
+            words: Vec::new(),
             own: Ok(OwnOutline {
                 dummies: 900,
                 sizes: SizesTerms::Private { epsilon: 1.0, delta: Some(1e-8), queries: 100, columns: 2 },

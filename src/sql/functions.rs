@@ -183,13 +183,18 @@ struct IntervalOf {
 }
 
 impl IntervalOf {
-    fn plan(&self, raw: RawAggregateExpr) -> Result<Expr> {
-        let name = self.part.sql_name();
+    fn part(function: &AggregateUDF) -> Option<ResultPart> {
+        let implementation: &dyn Any = function.inner().as_ref();
+        implementation.downcast_ref::<IntervalOf>().map(|interval| interval.part)
+    }
+
+    fn plan(part: ResultPart, raw: RawAggregateExpr) -> Result<Expr> {
+        let name = part.sql_name();
         if raw.distinct || raw.filter.is_some() || !raw.order_by.is_empty() || raw.null_treatment.is_some() {
             return Err(DataFusionError::Plan(format!("{name} takes a private aggregate and nothing else")));
         }
         match <[Expr; 1]>::try_from(raw.args) {
-            Ok([aggregate]) => part_of(self.part, aggregate),
+            Ok([aggregate]) => part_of(part, aggregate),
             Err(several) => {
                 Err(DataFusionError::Plan(format!("{name} takes one private aggregate, not {} arguments", several.len())))
             }
@@ -291,9 +296,8 @@ pub struct PrivateAggregatePlanner;
 
 impl ExprPlanner for PrivateAggregatePlanner {
     fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        let implementation: &dyn Any = raw.func.inner().as_ref();
-        if let Some(interval) = implementation.downcast_ref::<IntervalOf>() {
-            return interval.plan(raw).map(PlannerResult::Planned);
+        if let Some(part) = IntervalOf::part(&raw.func) {
+            return IntervalOf::plan(part, raw).map(PlannerResult::Planned);
         }
         let Some(kind) = PrivateAggregateKind::of(&raw.func) else { return Ok(PlannerResult::Original(raw)) };
         #[expect(deprecated, reason = "the SQL planner still passes `*` as this variant")]

@@ -43,7 +43,6 @@ mod functions;
 mod identifiers;
 mod keys;
 mod offload;
-mod padding;
 #[cfg(test)]
 mod pair_tests;
 mod people;

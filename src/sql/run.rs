@@ -25,10 +25,10 @@ use super::config::PsiConfig;
 use super::error::{local_error, to_datafusion};
 use super::explain::{Outcome, PhaseLine, RunReport};
 use super::offload::off_runtime;
-use super::padding::fillers;
 use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, join_column, person_values};
 use super::query::PrivateQuery;
-use super::source::{canonical, failed, stored};
+use super::source::{canonical, failed};
+use crate::dp::pad_fillers;
 use crate::policy::{Account, Asked, Ended, Party, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
@@ -313,7 +313,7 @@ async fn ask(
     watcher.note(|report| note_local(report, &table, unnormalised, began.elapsed().as_secs_f64()));
 
     let mut rng = seeded()?;
-    let fillers = ask.pad_plan().map_or(0, |plan| fillers(&plan, &mut rng));
+    let fillers = ask.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
     let (identifiers, values) = entries_after_filter(&table, None, values, true)?;
     drop(table);
     let entries = Entries { identifiers, values, fillers };
@@ -406,7 +406,7 @@ async fn note_end(
         outcome: answered.map(|_| ()).map_err(failed),
         seconds: started.elapsed().as_secs_f64(),
         bytes: (0, 0),
-        receipt: answered.ok().and_then(|answered| answered.receipt.clone()).map(stored),
+        receipt: answered.ok().and_then(|answered| answered.receipt.clone()),
     };
     watcher.note(|report| {
         row.bytes = report.phases.iter().fold((0, 0), |(up, down), line| (up + line.bytes.0, down + line.bytes.1));
@@ -445,7 +445,11 @@ const DESCRIBED_CHARS_MAX: usize = 2000;
 /// The policy's limits, as the session knows them.
 pub(super) fn limits(party: &Party) -> Limits {
     let limits = party.limits;
-    Limits { persons_max: limits.persons_max, dummies_max: limits.dummies_max }
+    Limits {
+        persons_max: limits.persons_max,
+        dummies_max: limits.dummies_max,
+        dummies_factor_max: limits.dummies_factor_max,
+    }
 }
 
 /// A generator seeded by the operating system.

@@ -12,7 +12,7 @@
 //! ends before the session's first frame leaves, so nothing but the time until the answer tells of it,
 //! and with `filtered_rows = "hide"` two filters over one table version announce the same length.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -28,17 +28,17 @@ use tokio::sync::OnceCell;
 use super::error::owner_error;
 use super::keys::Keys;
 use super::offload::off_runtime;
-use super::padding::fillers;
 use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, person_values};
 use super::predicate::parse_filter;
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::tables::{OpenedTable, TableVersion, open_table};
-use crate::policy::{Asked, Budgets, Ended, Party, Permit, Refusal, Share, StoredReceipt};
+use crate::dp::pad_fillers;
+use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{
-    Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Question, Responder, SignedReceipt,
+    Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Question, Responder, SessionId,
 };
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
@@ -56,6 +56,8 @@ pub struct PolicySource {
     /// The columns that each table had when it was last read: a share stays published while its files
     /// are away for a moment, and whoever asks then hears what is wrong.
     published: Mutex<HashMap<String, SchemaRef>>,
+    /// The chain's head that each running session has told its peer.
+    told: Mutex<HashMap<SessionId, ChainLink>>,
 }
 
 /// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
@@ -103,7 +105,7 @@ impl PolicySource {
         // other as they run would give the rows in another order each time.
         config.options_mut().execution.enable_file_stream_work_stealing = false;
         let engine = SessionContext::new_with_config_rt(config, runtime);
-        Ok(PolicySource { party, budgets, keys, engine, prepared: Mutex::default(), published: Mutex::default() })
+        Ok(PolicySource { party, budgets, keys, engine, prepared: Mutex::default(), published: Mutex::default(), told: Mutex::default() })
     }
 
     /// The books that every answer is charged in.
@@ -123,6 +125,19 @@ impl PolicySource {
                 .map_err(|error| DataFusionError::Configuration(error.to_string()))?;
         }
         Ok(())
+    }
+
+    /// The rows of every shared table, by its name: an upper bound of its persons.
+    ///
+    /// # Errors
+    /// The first table that cannot be read.
+    pub async fn count_rows(&self) -> EngineResult<BTreeMap<String, u64>> {
+        let mut rows = BTreeMap::new();
+        for share in &self.party.shares {
+            let opened = self.open(&share.table).await?;
+            rows.insert(share.table.clone(), self.engine.read_table(opened.provider)?.count().await? as u64);
+        }
+        Ok(rows)
     }
 
     async fn open(&self, table: &str) -> EngineResult<OpenedTable> {
@@ -175,6 +190,11 @@ impl PolicySource {
             ))
         })?;
         Ok(schema)
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<SessionId, ChainLink>> {
+        // Whole after every single operation.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn published(&self) -> MutexGuard<'_, HashMap<String, SchemaRef>> {
@@ -402,7 +422,7 @@ impl TableSource for PolicySource {
         .await??;
 
         let mut rng = seeded()?;
-        let fillers = permit.share.pad_plan().map_or(0, |plan| fillers(&plan, &mut rng));
+        let fillers = permit.share.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
         let entries = Entries { identifiers, values, fillers };
         let announced = entries.identifiers.first().map_or(0, |column| column.len() as u64) + fillers;
         tracing::info!(
@@ -418,13 +438,16 @@ impl TableSource for PolicySource {
         let answer = AnswerTerms {
             dummies,
             words: permit.words.clone(),
-            normalisers: offer.normalisers.clone(),
+            normalisers: permit.normalisers(),
             minimum_matched: permit.minimum_matched(),
             filtered_rows: permit.filtered_rows(),
             sizes: shared.sizes,
             outputs: shared.outputs.per_query()?,
             chain,
         };
+        if let Some(head) = answer.chain.first() {
+            self.told().insert(offer.session, *head);
+        }
         let witness = self.keys.witness(&self.party, &peer.name);
         Responder::new(&offer, answer, entries, reservation, witness, limits, rng)
     }
@@ -445,10 +468,16 @@ impl TableSource for PolicySource {
             outcome,
             seconds: ended.seconds,
             bytes: (ended.bytes_down, ended.bytes_up),
-            receipt: receipt.map(stored),
+            receipt,
         };
-        let books = self.budgets.clone();
-        match off_runtime(move || books.ended(session, &row)).await.and_then(|done| done) {
+        // Whoever showed a size has confirmed the hello, and so has kept what it told.
+        let told = self.told().remove(&session).filter(|_| !row.sizes.is_empty());
+        let (books, name) = (self.budgets.clone(), peer.name.clone());
+        let written = off_runtime(move || {
+            told.map_or(Ok(()), |told| books.confirm_chain(&name, &told))?;
+            books.ended(session, &row)
+        });
+        match written.await.and_then(|done| done) {
             Ok(()) => {}
             Err(error) => tracing::error!(peer = peer.name, %session, %error, "the session's end is not in the audit"),
         }
@@ -458,11 +487,6 @@ impl TableSource for PolicySource {
 /// An error as the audit keeps it.
 pub(super) fn failed(error: &Error) -> String {
     format!("{}: {error}", error.fault().name())
-}
-
-pub(super) fn stored(receipt: SignedReceipt) -> StoredReceipt {
-    let SignedReceipt { text, own_signature, peer_signature } = receipt;
-    StoredReceipt { text, own_signature, peer_signature }
 }
 
 /// A question in one canonical text: what is approved, and what the audit keeps.

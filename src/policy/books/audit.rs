@@ -10,7 +10,7 @@ use super::clock::{millis, time};
 use super::error::Trouble;
 use super::ledger::{Ledger, locked};
 use super::{Budgets, ChainState, Direction, chain};
-use crate::psi::{self, SessionId};
+use crate::psi::{self, SessionId, SignedReceipt};
 
 /// The longest outcome that is recorded, in characters: a peer's words are among them.
 const OUTCOME_CHARS_MAX: usize = 1000;
@@ -87,18 +87,7 @@ pub struct Ended {
     /// Bytes sent, and bytes received.
     pub bytes: (u64, u64),
     /// The receipt that both parties signed.
-    pub receipt: Option<StoredReceipt>,
-}
-
-/// What both parties signed about a session.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredReceipt {
-    /// The signed text.
-    pub text: String,
-    /// This party's signature.
-    pub own_signature: Vec<u8>,
-    /// The peer's signature.
-    pub peer_signature: Vec<u8>,
+    pub receipt: Option<SignedReceipt>,
 }
 
 /// One event. What an event does not have is `None`.
@@ -151,7 +140,7 @@ pub struct AuditRow {
     /// Bytes received.
     pub bytes_in: Option<u64>,
     /// The signed receipt.
-    pub receipt: Option<StoredReceipt>,
+    pub receipt: Option<SignedReceipt>,
     /// The row's link in the peer's chain.
     pub hash: [u8; 32],
 }
@@ -242,7 +231,7 @@ impl Budgets {
     ///
     /// # Errors
     /// `Environment`: the ledger could not be read.
-    pub fn receipt(&self, session: SessionId) -> Result<Option<StoredReceipt>, psi::Error> {
+    pub fn receipt(&self, session: SessionId) -> Result<Option<SignedReceipt>, psi::Error> {
         self.worded(self.ledger().read(|look| {
             let row = look
                 .query_row("SELECT * FROM audit WHERE session = ?1 AND event = 'ended'", [session.0], read)
@@ -333,7 +322,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     let sizes = text("sizes")?;
     let receipt = match (text("receipt")?, row.get("receipt_own")?, row.get("receipt_peer")?) {
         (Some(text), Some(own_signature), Some(peer_signature)) => {
-            Some(StoredReceipt { text, own_signature, peer_signature })
+            Some(SignedReceipt { text, own_signature, peer_signature })
         }
         _ => None,
     };

@@ -88,7 +88,7 @@ use rusqlite::Connection;
 
 pub use account::{Account, AskedAccount, Balance, Direction, OpenAccount};
 pub use approvals::Approval;
-pub use audit::{Asked, AuditRow, AuditSession, Ended, Event, StoredReceipt};
+pub use audit::{Asked, AuditRow, AuditSession, Ended, Event};
 pub use chain::ChainState;
 pub use clock::{Clock, SystemClock};
 pub use error::budget_refused;

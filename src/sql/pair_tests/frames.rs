@@ -11,7 +11,7 @@ use datafusion::arrow::ipc::root_as_message;
 use super::kit::*;
 use crate::policy::Budgets;
 use crate::psi::{Error, FRAME_ROWS, Offer, Phase, Requester, tag_bytes};
-use crate::sql::{Asker, PeerLink, PolicySource};
+use crate::sql::{Asker, Keys, PeerLink, PolicySource};
 use crate::transport::local::{Direction, Recording, pair};
 use crate::transport::{Deadlines, Observer, PeerIdentity, SharedTable, TableSource, drive};
 
@@ -34,7 +34,7 @@ impl PeerLink for Wire {
     }
 
     async fn shares(&self) -> Result<Vec<SharedTable>, Error> {
-        self.source.shares(&PeerIdentity { name: "publisher".to_owned() }).await
+        self.source.shares(&PeerIdentity { name: "publisher".to_owned(), certificate: None }).await
     }
 
     async fn run(
@@ -47,7 +47,7 @@ impl PeerLink for Wire {
         let asking = drive(session, &mut near, deadlines, observer);
         let answering = async {
             let offer: Offer = far.offer().await?;
-            let answer = self.source.answer(&PeerIdentity { name: "publisher".to_owned() }, offer).await?;
+            let answer = self.source.answer(&PeerIdentity { name: "publisher".to_owned(), certificate: None }, offer).await?;
             drive(answer, &mut far, deadlines, Arc::new(())).await
         };
         let (asked, answered) = tokio::join!(asking, answering);
@@ -96,13 +96,13 @@ async fn runs(on: &str, filters: &[Option<&str>]) -> Vec<[Vec<Shape>; 2]> {
         .replace("sizes = { exact = true }", "sizes = { epsilon = 4.0, delta = 1e-3 }")
         .replace("queries = 100", "queries = 4");
     let serving = Arc::new(advertiser(folder.path(), &share));
-    let source = Arc::new(PolicySource::new(Arc::clone(&serving), Budgets::new(&serving)).unwrap());
+    let source = Arc::new(PolicySource::new(Arc::clone(&serving), Budgets::in_memory(&serving)).unwrap());
     let asking = Arc::new(publisher(folder.path(), OPEN_ASK, 1));
     let mut runs = Vec::new();
     for filter in filters {
         let recording = Recording::new();
         let link = Arc::new(Wire { source: Arc::clone(&source), recording: recording.clone() });
-        let asker = Asker::with_links(Arc::clone(&asking), Budgets::new(&asking), vec![link]);
+        let asker = Asker::with_links(Arc::clone(&asking), Budgets::in_memory(&asking), Keys::of(&asking).unwrap(), vec![link]);
         let context = session(&Arc::new(asker)).await;
         let condition = filter.map_or(String::new(), |filter| format!("WHERE {filter}"));
         let sql = format!(

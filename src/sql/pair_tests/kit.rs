@@ -22,6 +22,7 @@ name = "advertiser"
 
 [server]
 listen = "127.0.0.1:0"
+plaintext = true
 
 [[table]]
 name = "purchases"
@@ -30,6 +31,7 @@ location = "purchases.parquet"
 [[peer]]
 name = "publisher"
 address = "grpc://127.0.0.1:1"
+plaintext = true
 
 [[share]]
 table = "purchases"
@@ -48,6 +50,7 @@ location = "impressions.parquet"
 [[peer]]
 name = "advertiser"
 address = "grpc://127.0.0.1:PORT"
+plaintext = true
 
 [[ask]]
 of = ["advertiser"]
@@ -194,11 +197,11 @@ impl Pair {
 
     /// Queries that the advertiser's books have seen, open ones included.
     pub(super) fn charged(&self) -> u64 {
-        self.answering.balances().iter().map(|balance| balance.open + balance.spent).sum()
+        self.answering.balances().unwrap().iter().map(|balance| balance.open + balance.spent).sum()
     }
 
     pub(super) fn paid(&self) -> u64 {
-        self.asker.budgets().balances().iter().map(|balance| balance.open + balance.spent).sum()
+        self.asker.budgets().balances().unwrap().iter().map(|balance| balance.open + balance.spent).sum()
     }
 }
 

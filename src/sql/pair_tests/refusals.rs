@@ -11,7 +11,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use super::kit::*;
 use crate::policy::Budgets;
 use crate::psi::{Error, Fault, Requester};
-use crate::sql::{Asker, PeerLink, install_psi_planner, private_query_error, register};
+use crate::sql::{Asker, Keys, PeerLink, install_psi_planner, private_query_error, register};
 use crate::transport::{Deadlines, Observer, PeerIdentity, SharedTable, TableSource};
 
 const COUNT: &str =
@@ -56,11 +56,11 @@ impl PeerLink for Fake {
 
 /// A session whose peer is a fake with the real one's shares.
 async fn faked(pair: &Pair, stays_silent: bool, context: SessionContext) -> (SessionContext, Arc<Fake>, Arc<Asker>) {
-    let shares = pair.source.shares(&PeerIdentity { name: "publisher".to_owned() }).await.unwrap();
+    let shares = pair.source.shares(&PeerIdentity { name: "publisher".to_owned(), certificate: None }).await.unwrap();
     let fake = Arc::new(Fake { shares, asked: AtomicU64::new(0), left: Arc::default(), stays_silent });
     let party = Arc::new(publisher(pair.folder.path(), OPEN_ASK, 1));
     let links = vec![Arc::clone(&fake) as Arc<dyn PeerLink>];
-    let asker = Arc::new(Asker::with_links(Arc::clone(&party), Budgets::in_memory(&party), links));
+    let asker = Arc::new(Asker::with_links(Arc::clone(&party), Budgets::in_memory(&party), Keys::of(&party).unwrap(), links));
     let path = pair.folder.path().join("impressions.parquet");
     context.register_parquet("impressions", path.to_str().unwrap(), Default::default()).await.unwrap();
     register(&context, asker.catalogs()).unwrap();
@@ -69,7 +69,7 @@ async fn faked(pair: &Pair, stays_silent: bool, context: SessionContext) -> (Ses
 }
 
 fn spent(asker: &Asker) -> (u64, u64) {
-    let balances = asker.budgets().balances();
+    let balances = asker.budgets().balances().unwrap();
     (balances.iter().map(|balance| balance.open).sum(), balances.iter().map(|balance| balance.spent).sum())
 }
 

@@ -1,22 +1,29 @@
 //! The owner's side by itself: what its first message says, and what it refuses.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::array::AsArray;
 
 use super::kit::*;
 use crate::policy::Budgets;
-use crate::psi::{Aggregate, Error, Fault, Offer, Output, Question, Responder, Session, SessionId};
+use crate::psi::{
+    Aggregate, ChainLink, Error, Fault, Offer, Output, Question, Receipts, Responder, Session, SessionId, SizesTerms,
+};
 use crate::sql::{Asker, PolicySource};
 use crate::transport::{PeerIdentity, TableSource};
 
 fn publisher_identity() -> PeerIdentity {
-    PeerIdentity { name: "publisher".to_owned() }
+    PeerIdentity { name: "publisher".to_owned(), certificate: None }
 }
 
+/// A fresh session's: the books charge none twice.
 fn offer(filter: Option<&str>) -> Offer {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let mut session = [7; 16];
+    session[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
     Offer {
-        session: SessionId([7; 16]),
+        session: SessionId(session),
         requester: "publisher".to_owned(),
         responder: "advertiser".to_owned(),
         nonce: [3; 32],
@@ -29,6 +36,9 @@ fn offer(filter: Option<&str>) -> Offer {
         normalisers: vec!["email/1".to_owned(), "phone/1:US".to_owned()],
         persons: 11,
         dummies: 0,
+        sizes: SizesTerms::Exact { queries: 100 },
+        chain: vec![ChainLink { seq: 0, hash: [1; 32] }],
+        receipts: Receipts::None,
         ot_width: 2,
     }
 }
@@ -89,7 +99,7 @@ async fn a_padded_length_has_fillers_that_differ_from_query_to_query() {
 #[tokio::test]
 async fn the_policys_answer_comes_before_the_files_and_never_depends_on_rows() {
     let (source, folder, budgets) = source(OPEN_SHARE).await;
-    let stranger = PeerIdentity { name: "stranger".to_owned() };
+    let stranger = PeerIdentity { name: "stranger".to_owned(), certificate: None };
     let refused = |error: Error, words: &str| {
         assert_eq!(error.fault(), Fault::Refused, "{error}");
         assert!(error.to_string().contains(words), "{error}");

@@ -1,7 +1,8 @@
 //! What the audit says, and that a changed row shows.
 
 use super::*;
-use crate::policy::{Direction, Event, StoredReceipt};
+use crate::policy::{Direction, Event};
+use crate::psi::SignedReceipt;
 use crate::psi::Error;
 
 #[test]
@@ -10,7 +11,7 @@ fn a_session_is_two_events_with_everything_that_it_was() {
     let asked = asked();
     let _ = open(&budgets, &publisher()).charge(40, 2, &asked).unwrap().spend();
     clock.turn(1);
-    let receipt = StoredReceipt { text: "receipt".to_owned(), own_signature: vec![1, 2], peer_signature: vec![] };
+    let receipt = SignedReceipt { text: "receipt".to_owned(), own_signature: vec![1, 2], peer_signature: vec![] };
     budgets.ended(asked.session, &Ended { receipt: Some(receipt.clone()), ..well() }).unwrap();
     drop(budgets);
     let budgets = load(&party, &clock);

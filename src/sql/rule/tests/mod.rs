@@ -96,6 +96,11 @@ fn purchases(table: &str, requester_values: bool) -> SharedTable {
             filtered_rows: FilteredRows::Hide,
             sizes: SizesTerms::Exact { queries: 10 },
             outputs: OutputsTerms::Exact,
+            group_by: Vec::new(),
+            max_labels: 1,
+            max_parts: 1,
+            period: "forever".to_owned(),
+            approval: false,
         },
     }
 }
