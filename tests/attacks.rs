@@ -226,7 +226,7 @@ async fn who_knows_all_but_one_and_repeats_a_question_sees_fresh_noise_and_then_
             seen.check(&[KNOWN + u64::from(present)], PRIVATE, "repeated");
             runs.push(seen);
         }
-        // Equal by chance: less than once in a million runs of this test for sizes, in ten thousand million for answers.
+        // All equal by chance: less than once in a million runs of this test.
         assert!(different(runs.iter().map(|seen| &seen.sizes)) > 1, "{runs:?}");
         assert!(different(runs.iter().map(|seen| seen.count)) > 1, "{runs:?}");
         let refused = pair.try_ask(COUNT_ALL).await.unwrap_err().to_string();
@@ -294,8 +294,7 @@ async fn filters_that_differ_in_one_person_announce_the_same_length_and_answer_w
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_is_halved_by_exact_sizes_and_by_noisy_ones_only_within_the_dummies() {
-    // Of the candidates with places 20 to 39 the asker lists those up to 29, and ten strangers: which are in? By halving,
-    // the list is sorted so that strangers come last.
+    // The asker's list from place 20 on: ten people who are in, then ten strangers.
     for terms in [EXACT, PRIVATE] {
         let pair = Pair::open(true, terms).await;
         let (mut low, mut high) = (20_u64, 209_u64);

@@ -9,6 +9,8 @@ use super::simulate::{Attack, Finding, Privacy, Rate, Seen, Setting, UNCOUNTED};
 const WIDTH: usize = 100;
 /// Columns of an attack's name.
 const NAME: usize = 46;
+/// A space at which no line ends.
+const TIE: char = '\u{a0}';
 
 /// Whom and what a report is about.
 #[derive(Debug, Clone)]
@@ -47,7 +49,7 @@ fn head(text: &mut String, subject: &Subject, setting: &Setting) {
     let outputs = match setting.outputs {
         None => "answers are exact".to_owned(),
         Some(privacy) => {
-            format!("answers: {}, a COUNT(*) is off by ±{} at 95 %", shown(privacy), setting.noise.interval(0.95))
+            format!("answers: {}, a COUNT(*) is off by ±{} at 95{TIE}%", shown(privacy), setting.noise.interval(0.95))
         }
     };
     let line = format!(
@@ -69,7 +71,7 @@ fn table(text: &mut String, findings: &[Finding]) {
     );
     let _ = writeln!(text, "{}", "-".repeat(WIDTH - 2));
     for finding in findings {
-        let bound = finding.bound.map_or_else(|| "-".to_owned(), |bound| percent_up(bound));
+        let bound = finding.bound.map_or_else(|| "-".to_owned(), percent_up);
         let over = if finding.breaks_bound() { " !" } else { "" };
         let _ = writeln!(
             text,
@@ -105,7 +107,7 @@ fn name(finding: &Finding) -> String {
 }
 
 fn sentence(setting: &Setting, finding: &Finding) -> String {
-    let guesses = format!("{} of cases", percent(finding.protected.mean));
+    let guesses = format!("{} of cases", tied(&percent(finding.protected.mean)));
     let queries = plural(finding.queries, "query", "queries");
     let by = match finding.seen {
         Seen::Sizes => "the noisy sizes",
@@ -125,8 +127,8 @@ fn sentence(setting: &Setting, finding: &Finding) -> String {
             )
         }
         Attack::Differencing => format!(
-            "An asker who knows nothing and asks {} of questions whose filters differ in one person, guesses right in \
-             {guesses} by {by}. The announced length is the same for both filters where filtered_rows is 'hide'",
+            "An asker who does not know the rest and asks {} of questions whose filters differ in one person (and whose \
+             announced lengths do not, where filtered_rows is 'hide') guesses right in {guesses} by {by}",
             plural(finding.queries / 2, "pair", "pairs")
         ),
         Attack::Repetition { times: 1 } => {
@@ -148,7 +150,7 @@ fn sentence(setting: &Setting, finding: &Finding) -> String {
             finding.unprotected.mean * CANDIDATES as f64,
         ),
         Attack::SetBias(Candidates::Alike) => format!(
-            "Where candidates come in {} groups of {GROUP} of which 90 % or 10 % are in, one list of {CANDIDATES} gives {:.1} \
+            "Where candidates come in {} groups of {GROUP} of which 90{TIE}% or 10{TIE}% are in, one list of {CANDIDATES} gives {:.1} \
              right decisions, without dummies {:.1}. What a group has in common is a fact about the group: a budget for \
              one person does not hide it, and no bound is claimed",
             CANDIDATES / GROUP,
@@ -163,12 +165,12 @@ fn sentence(setting: &Setting, finding: &Finding) -> String {
 fn limits(finding: &Finding) -> String {
     let mut parts = Vec::new();
     if let Some(best) = finding.best {
-        parts.push(format!("no test on these numbers reaches more than {}", percent_up(best)));
+        parts.push(format!("no test on these numbers reaches more than {}", tied(&percent_up(best))));
     }
     if let Some(bound) = finding.bound {
-        parts.push(format!("the budget allows at most {}", percent_up(bound)));
+        parts.push(format!("the budget allows at most {}", tied(&percent_up(bound))));
     }
-    if let Some((seen, budget)) = finding.delta {
+    if let Some((seen, budget)) = finding.delta.filter(|(_, budget)| budget.delta > 0.0) {
         parts.push(format!("measured delta {:.1e}, allowed {:.1e}", seen.mean, budget.delta));
     }
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
@@ -231,6 +233,11 @@ fn percent_up(rate: f64) -> String {
     format!("{:.1} %", (1000.0 * rate - 1e-9).ceil() / 10.0)
 }
 
+/// For running text: no line ends inside.
+fn tied(text: &str) -> String {
+    text.replace(' ', &TIE.to_string())
+}
+
 fn plural(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
@@ -240,7 +247,7 @@ fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -253,10 +260,10 @@ fn paragraph(text: &mut String, mark: &str, words: &str) {
     let indent = " ".repeat(mark.chars().count());
     let mut line = mark.to_owned();
     let mut empty = true;
-    for word in words.split_whitespace() {
+    for word in words.split(' ') {
         let width = line.chars().count() + word.chars().count() + usize::from(!empty);
         if width > WIDTH && !empty {
-            text.push_str(&line);
+            text.push_str(&line.replace(TIE, " "));
             text.push('\n');
             line.clone_from(&indent);
             empty = true;
@@ -267,7 +274,7 @@ fn paragraph(text: &mut String, mark: &str, words: &str) {
         line.push_str(word);
         empty = false;
     }
-    text.push_str(&line);
+    text.push_str(&line.replace(TIE, " "));
     text.push('\n');
 }
 

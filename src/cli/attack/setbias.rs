@@ -302,8 +302,7 @@ mod tests {
                     })
                     .product();
                 total += prior * likelihood;
-                for (person, share) in shares.iter_mut().enumerate().filter(|(person, _)| is_in(*person)) {
-                    let _ = person;
+                for (_, share) in shares.iter_mut().enumerate().filter(|(person, _)| is_in(*person)) {
                     *share += prior * likelihood;
                 }
             }

@@ -447,5 +447,4 @@ pub(super) fn unit(rng: &mut ChaCha20Rng) -> f64 {
 }
 
 #[cfg(test)]
-#[path = "simulate_tests.rs"]
 mod tests;
