@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use arrow::array::LargeBinaryArray;
 use async_trait::async_trait;
-use datafusion_psi::dp::{Charge, Reservation, Settlement};
+use datafusion_psi::dp::{Charge, Noise, QueryOutputs, Reservation, Settlement};
 use datafusion_psi::psi::{
-    Aggregate, AnswerTerms, Answered, Entries, Error, Fault, FilteredRows, Limits, Offer, OfferTerms, Phase, Question,
-    Requester, Responder, SessionId, WordTerms,
+    Aggregate, AnswerTerms, Answered, ChainLink, Entries, Error, Fault, FilteredRows, Limits, Offer, OfferTerms,
+    OutputsTerms, Phase, Question, Requester, Responder, SessionId, ShareTerms, SizesTerms, WordTerms,
 };
 use datafusion_psi::transport::local::{Direction, Fate, Hook, Message, Recording, pair};
 use datafusion_psi::transport::{
@@ -50,11 +50,36 @@ fn entries(from: usize, to: usize, values: Vec<Vec<i128>>) -> Entries {
 }
 
 fn words() -> Vec<WordTerms> {
-    vec![WordTerms { min: 0, max: 1, decimals: 0 }, WordTerms { min: 0, max: 1000, decimals: 2 }]
+    let word = |max, decimals| WordTerms { min: 0, max, decimals, noise: Noise::None };
+    vec![word(1, 0), word(1000, 2)]
 }
 
 fn normalisers() -> Vec<String> {
     vec!["email/1".to_owned(), "phone/1:US".to_owned()]
+}
+
+fn chain() -> Vec<ChainLink> {
+    vec![ChainLink { seq: 0, hash: [4; 32] }]
+}
+
+/// The share, as far as a session compares it.
+fn published() -> ShareTerms {
+    ShareTerms {
+        table: "purchases".to_owned(),
+        identifiers: vec![],
+        aggregates: vec![],
+        filter_on: vec![],
+        requester_values: None,
+        minimum_matched: 0,
+        filtered_rows: FilteredRows::Hide,
+        sizes: SizesTerms::Private { epsilon: 2.0, delta: None, queries: 10, columns: 2 },
+        outputs: OutputsTerms::Exact,
+        group_by: vec![],
+        max_labels: 1,
+        max_parts: 1,
+        period: "forever".to_owned(),
+        approval: false,
+    }
 }
 
 /// Persons 0..30 here, 20..60 there: ten in common, whose amounts are 20 to 29.
@@ -73,9 +98,12 @@ fn requester(session: SessionId) -> Requester {
         dummies: 2,
         ot_width: 2,
         words: words(),
+        sizes: SizesTerms::Exact { queries: 1 },
+        chain: chain(),
+        published: published(),
     };
-    let rng = ChaCha20Rng::seed_from_u64(1);
-    Requester::new(terms, entries(0, 30, vec![]), granted(), Limits::default(), rng).unwrap()
+    let (rng, check) = (ChaCha20Rng::seed_from_u64(1), Box::new(|_: &[ChainLink]| Ok(())));
+    Requester::new(terms, entries(0, 30, vec![]), granted(), None, check, Limits::default(), rng).unwrap()
 }
 
 fn responder(offer: &Offer) -> Result<Responder, Error> {
@@ -85,9 +113,13 @@ fn responder(offer: &Offer) -> Result<Responder, Error> {
         normalisers: normalisers(),
         minimum_matched: 0,
         filtered_rows: FilteredRows::Hide,
+        sizes: published().sizes,
+        outputs: QueryOutputs::Exact,
+        chain: chain(),
     };
+    let rng = ChaCha20Rng::seed_from_u64(2);
     let values = vec![vec![1; 40], (20..60).collect()];
-    Responder::new(offer, terms, entries(20, 60, values), granted(), Limits::default(), ChaCha20Rng::seed_from_u64(2))
+    Responder::new(offer, terms, entries(20, 60, values), granted(), None, Limits::default(), rng)
 }
 
 fn patient() -> Deadlines {
@@ -236,10 +268,19 @@ async fn a_flipped_bit_gives_no_wrong_answer_where_a_check_can_see_it_and_never_
                 // The transcript, canonical decoding, the trees' proof, the consistency check.
                 Phase::Hello | Phase::Confirm | Phase::OtChoices | Phase::OtReply => flip != Flip::Middle,
                 Phase::OtCorrections | Phase::OtChallenge | Phase::OtCheck => flip != Flip::Middle,
-                Phase::Columns | Phase::Elements(_) => flip == Flip::Lowest,
+                Phase::Columns => flip == Flip::Lowest,
+                // Padded elements go down and come back evaluated; the rest are tags, and marks of 0 or 1.
+                Phase::Elements(_) => flip == Flip::Lowest && target.direction == Direction::Down,
+                Phase::Replies(_) => flip == Flip::Lowest && target.direction == Direction::Up,
                 // The transcript's hash comes first.
                 Phase::Release => flip != Flip::Middle,
-                Phase::Tags | Phase::Replies(_) | Phase::OtPayload => false,
+                Phase::Tags | Phase::OtPayload => false,
+                Phase::OwnChoices(_)
+                | Phase::OwnReply(_)
+                | Phase::OwnCorrections(_)
+                | Phase::OwnChallenge(_)
+                | Phase::OwnCheck(_)
+                | Phase::OwnPayload(_) => panic!("the requester owns no values here"),
             };
             if seen {
                 assert!(asking.is_err(), "{place}: a check sees it");

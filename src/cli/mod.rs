@@ -8,6 +8,7 @@
 //! (what, whose fault, what to do), 2 usage.
 
 mod approve;
+mod attack;
 mod check;
 mod demo;
 mod dummies;
@@ -57,6 +58,8 @@ enum Command {
     Ledger(ledger::LedgerArguments),
     /// Check the receipts that both parties have signed.
     Verify(verify::VerifyArguments),
+    /// What the known attacks would learn from this party's shares: before sharing them.
+    Attack(attack::AttackArguments),
     /// How many dummies a budget for sizes asks for: for choosing a policy.
     Dummies(dummies::DummiesArguments),
 }
@@ -101,6 +104,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             Command::Serve(arguments) => serve::run(arguments).await,
             Command::Sql(arguments) => sql::run(arguments).await,
             Command::Check(arguments) => check::run(arguments).await,
+            Command::Attack(arguments) => attack::run(arguments).await,
             // Those above need no runtime.
             _ => Ok(()),
         }

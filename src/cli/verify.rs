@@ -67,7 +67,8 @@ fn one(file: &PathBuf, requester: &PathBuf, responder: &PathBuf) -> anyhow::Resu
         (Role::Responder, responder, &exported.responder_signature),
     ] {
         let certificate = Certificate(tls::read_certificate(certificate)?);
-        let signature = bytes(signature).with_context(|| format!("{} holds a signature that is none", file.display()))?;
+        let signature =
+            bytes(signature).with_context(|| format!("{} holds a signature that is none", file.display()))?;
         receipt.verify(role, &signature, &certificate)?;
     }
     summary(&receipt)?;
@@ -101,7 +102,10 @@ fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
                     export(folder, &receipt, stored, asked)?;
                 }
             }
-            Err(error) => broken.push(format!("session {}: {error:#}", row.charged.session.map_or_else(String::new, |id| id.to_string()))),
+            Err(error) => broken.push(format!(
+                "session {}: {error:#}",
+                row.charged.session.map_or_else(String::new, |id| id.to_string())
+            )),
         }
     }
     for line in &broken {

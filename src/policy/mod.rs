@@ -46,14 +46,14 @@ mod testing;
 mod tests;
 
 pub use books::{
-    Account, Approval, Asked, AskedAccount, AuditRow, AuditSession, Balance, Budgets, CHAIN_LINKS_MAX, ChainLink, ChainState,
-    Clock, Direction, Ended, Event, OpenAccount, Period, SystemClock, UnknownPeriod, budget_refused,
+    Account, Approval, Asked, AskedAccount, AuditRow, AuditSession, Balance, Budgets, CHAIN_LINKS_MAX, ChainLink,
+    ChainState, Clock, Direction, Ended, Event, OpenAccount, Period, SystemClock, UnknownPeriod, budget_refused,
 };
 pub use decimal::{Decimal, NotDecimal};
 pub use error::ConfigError;
 pub use party::{
-    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, GroupBy, Identifier, Limits, Ot, Party, Peer,
-    RequesterValues, Server, Share, Sizes, Table, TlsFiles,
+    AggregateRule, Ask, AskedRows, BudgetTerms, Clip, GroupBy, Identifier, Limits, Ot, Party, Peer, RequesterValues,
+    Server, Share, Sizes, Table, TlsFiles,
 };
 pub use permit::{Permit, PermittedIdentifier, Refusal};
 pub use sample::sample;

@@ -106,6 +106,6 @@ pub use responder::{AnswerTerms, Outcome, Responder};
 pub use session::{Output, Progress, Role, Session};
 pub use table::Entries;
 pub use terms::{
-    Aggregate, AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, Question,
-    SessionId, ShareTerms, SizesTerms,
+    Aggregate, AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms,
+    Question, SessionId, ShareTerms, SizesTerms,
 };

@@ -31,7 +31,7 @@ use crate::policy::{Account, AuditRow, Balance, Sizes};
 use crate::psi::{Error, ShareTerms};
 
 /// The schema's name in SQL.
-pub const SCHEMA: &str = "psi";
+pub(super) const SCHEMA: &str = "psi";
 
 /// The schema `psi` of one party.
 #[derive(Debug)]
@@ -270,9 +270,8 @@ fn shares(rows: &[ShareRow]) -> Result<RecordBatch, Error> {
     columns.texts("identifiers", rows, |row| {
         Some(row.terms.identifiers.iter().map(|known| format!("{} as {}", known.name, known.normaliser)).collect())
     });
-    columns.texts("aggregates", rows, |row| {
-        Some(row.terms.aggregates.iter().map(|known| known.column.clone()).collect())
-    });
+    columns
+        .texts("aggregates", rows, |row| Some(row.terms.aggregates.iter().map(|known| known.column.clone()).collect()));
     columns.texts("filter_on", rows, |row| Some(row.terms.filter_on.clone()));
     columns.texts("group_by", rows, |row| Some(row.terms.group_by.iter().map(|group| group.column.clone()).collect()));
     columns.flag("requester_values", rows, |row| Some(row.terms.requester_values.is_some()));
@@ -280,7 +279,8 @@ fn shares(rows: &[ShareRow]) -> Result<RecordBatch, Error> {
     columns.text("filtered_rows", rows, |row| Some(row.terms.filtered_rows.name().to_owned()));
     columns.text("population", rows, |row| row.population.clone());
     columns.text("sizes", rows, |row| Some(row.terms.sizes.to_string()));
-    columns.text("outputs_per_query", rows, |row| row.terms.outputs.per_query().ok().map(|outputs| outputs.to_string()));
+    columns
+        .text("outputs_per_query", rows, |row| row.terms.outputs.per_query().ok().map(|outputs| outputs.to_string()));
     columns.text("period", rows, |row| Some(row.terms.period.clone()));
     columns.flag("approval", rows, |row| Some(row.terms.approval));
     columns.finish()

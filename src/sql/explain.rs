@@ -9,7 +9,7 @@ use std::fmt;
 
 use crate::dp::size_noise_95;
 use crate::psi::{
-    Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Phase, Question, ShareTerms, SizesTerms, tag_bytes,
+    Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Phase, Question, ShareTerms, SizesTerms, WordTerms, tag_bytes,
 };
 
 /// Microseconds of one core to hash an identifier to the group and blind it.
@@ -179,7 +179,9 @@ impl fmt::Display for Outline {
         }
         for (index, aggregate) in self.question.aggregates.iter().enumerate() {
             let noise = self.words.get(index).and_then(noise);
-            if let Some(line) = [bounds(aggregate, &self.terms), noise].into_iter().flatten().reduce(|a, b| a + "; " + &b) {
+            if let Some(line) =
+                [bounds(aggregate, &self.terms), noise].into_iter().flatten().reduce(|a, b| a + "; " + &b)
+            {
                 write!(f, "{MARGIN}          {aggregate}: {line}")?;
             }
         }

@@ -195,9 +195,10 @@ impl IntervalOf {
         }
         match <[Expr; 1]>::try_from(raw.args) {
             Ok([aggregate]) => part_of(part, aggregate),
-            Err(several) => {
-                Err(DataFusionError::Plan(format!("{name} takes one private aggregate, not {} arguments", several.len())))
-            }
+            Err(several) => Err(DataFusionError::Plan(format!(
+                "{name} takes one private aggregate, not {} arguments",
+                several.len()
+            ))),
         }
     }
 }

@@ -67,10 +67,10 @@ pub use functions::{
     private_intersect_count, private_intersect_sum, psi_error, psi_high, psi_low,
 };
 pub use identifiers::identifier_functions;
+pub use keys::Keys;
 pub use planner::{PsiPlanner, PsiQueryPlanner, install_psi_planner, with_psi_planner};
 pub use predicate::{FILTER_BYTES_MAX, parse_filter};
 pub use query::{AnswerCell, MatchTerm, PrivateOutput, PrivateQuery, ResultColumn};
-pub use keys::Keys;
 pub use register::{register, register_books};
 pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;

@@ -189,6 +189,7 @@ fn caller(error: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dp::Noise;
     use datafusion::arrow::array::{Float64Array, Int64Array, StringArray};
     use datafusion::arrow::datatypes::{Field, Schema};
 
@@ -237,7 +238,7 @@ mod tests {
         );
         let table = Identifiers::of(&rows, &terms()[..1]).unwrap().prepare().unwrap();
         let passing = BooleanArray::from(vec![Some(true), Some(false), Some(true), None]);
-        let clip = WordTerms { min: 2, max: 50, decimals: 0 };
+        let clip = WordTerms { min: 2, max: 50, decimals: 0, noise: Noise::None };
         let of = |word: Word| {
             person_values(&table, Some(&passing), word.column().map(|column| rows.column(column)), word, &clip).unwrap()
         };
@@ -261,11 +262,11 @@ mod tests {
         let number = vec![MatchColumn { normaliser: "email/1".parse().unwrap(), parts: vec![2] }];
         assert!(matches!(Identifiers::of(&rows, &number), Err(Error::Caller(text)) if text.contains("email/1")));
         let table = Identifiers::of(&rows, &terms()[..1]).unwrap().prepare().unwrap();
-        let cents = WordTerms { min: 0, max: 1, decimals: 2 };
+        let cents = WordTerms { min: 0, max: 1, decimals: 2, noise: Noise::None };
         let changed = person_values(&table, None, Some(rows.column(2)), Word::Sum(2), &cents);
         assert!(matches!(changed, Err(Error::Caller(text)) if text.contains("changed")), "integers have no decimals");
         let floats: ArrayRef = Arc::new(Float64Array::from(vec![0.125]));
-        let wide = WordTerms { min: 0, max: 1000, decimals: 2 };
+        let wide = WordTerms { min: 0, max: 1000, decimals: 2, noise: Noise::None };
         assert_eq!(person_values(&table, None, Some(&floats), Word::Sum(0), &wide).unwrap(), [12]);
     }
 }

@@ -33,8 +33,8 @@ use crate::policy::{Account, Asked, Ended, Party, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{
-    Aggregate, Answered, ChainLink, Entries, Error, Limits, OfferTerms, Phase, Progress, Question, Requester, SessionId,
-    WordTerms,
+    Aggregate, Answered, ChainLink, Entries, Error, Limits, OfferTerms, Phase, Progress, Question, Requester,
+    SessionId, WordTerms,
 };
 use crate::transport::{Observer, PhaseReport};
 
@@ -93,8 +93,8 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
                 .ok_or_else(|| Error::Internal(format!("no own value {value}")))
         };
         match aggregate {
-            Aggregate::OwnRows { value } => own_words.push((Word::Rows(column(*value)?), *word)),
-            Aggregate::OwnSum { value, .. } => own_words.push((Word::Sum(column(*value)?), *word)),
+            Aggregate::OwnRows { value } => own_words.push((Word::Rows(column(*value)?), word.clone())),
+            Aggregate::OwnSum { value, .. } => own_words.push((Word::Sum(column(*value)?), word.clone())),
             Aggregate::Persons | Aggregate::Rows { .. } | Aggregate::Sum { .. } => {}
         }
     }

@@ -37,9 +37,7 @@ use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
-use crate::psi::{
-    Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Question, Responder, SessionId,
-};
+use crate::psi::{Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Question, Responder, SessionId};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
 /// Prepared tables that are kept: a party's few most asked (table, identifiers). Each holds its table's
@@ -105,7 +103,15 @@ impl PolicySource {
         // other as they run would give the rows in another order each time.
         config.options_mut().execution.enable_file_stream_work_stealing = false;
         let engine = SessionContext::new_with_config_rt(config, runtime);
-        Ok(PolicySource { party, budgets, keys, engine, prepared: Mutex::default(), published: Mutex::default(), told: Mutex::default() })
+        Ok(PolicySource {
+            party,
+            budgets,
+            keys,
+            engine,
+            prepared: Mutex::default(),
+            published: Mutex::default(),
+            told: Mutex::default(),
+        })
     }
 
     /// The books that every answer is charged in.

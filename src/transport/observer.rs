@@ -1,7 +1,7 @@
 //! What a run tells those who watch: progress bars, EXPLAIN ANALYZE, logs.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::psi::{Phase, Progress};
 

@@ -68,7 +68,8 @@ pub(super) async fn ask(ctx: &SessionContext, sql: &str) -> anyhow::Result<Asked
     add_runs(&plan, &mut runs);
     let rows = batches.iter().map(RecordBatch::num_rows).sum();
     let columns = plan.schema().fields().len();
-    let errors = (0..rows).map(|row| (0..columns).map(|column| released(&plan, (row, rows), column)).collect()).collect();
+    let errors =
+        (0..rows).map(|row| (0..columns).map(|column| released(&plan, (row, rows), column)).collect()).collect();
     Ok(Asked { batches, seconds: began.elapsed().as_secs_f64(), runs, errors })
 }
 
@@ -91,9 +92,7 @@ fn released(plan: &Arc<dyn ExecutionPlan>, (row, rows): (usize, usize), column: 
         return None;
     }
     match plan.children().as_slice() {
-        [only] if only.schema().fields().len() == plan.schema().fields().len() => {
-            released(only, (row, rows), column)
-        }
+        [only] if only.schema().fields().len() == plan.schema().fields().len() => released(only, (row, rows), column),
         _ => None,
     }
 }

@@ -203,10 +203,8 @@ async fn answer(
     let truth = examples::truth(story, folder, example.truth).await?;
     let measures = examples::compare(&asked.batches, &truth)?;
     print(&report::outcome(asks, &asked, &measures))?;
-    let counted: Vec<_> = measures
-        .iter()
-        .map(|measure| (measure.difference(), measure.is_equal(), asked.error(measure)))
-        .collect();
+    let counted: Vec<_> =
+        measures.iter().map(|measure| (measure.difference(), measure.is_equal(), asked.error(measure))).collect();
     Ok(Told::question(&counted))
 }
 

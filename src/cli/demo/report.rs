@@ -390,8 +390,10 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_a_page() {
-        let mut all = opening(Path::new("demo"), 10_000) + &closing(Path::new("demo"), &Told { questions: 12, wrong: 0, numbers: 21, within: 20 }, 31.0);
-        let setting = Setting { rows: 10_000, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, outputs: "", minimum_matched: 50 };
+        let mut all = opening(Path::new("demo"), 10_000)
+            + &closing(Path::new("demo"), &Told { questions: 12, wrong: 0, numbers: 21, within: 20 }, 31.0);
+        let setting =
+            Setting { rows: 10_000, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, outputs: "", minimum_matched: 50 };
         for found in STORIES {
             all += &story(found, &[], &setting);
         }

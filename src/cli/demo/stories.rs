@@ -180,7 +180,14 @@ mod tests {
     #[test]
     fn every_policy_is_one_that_serve_accepts_and_names_the_tables_that_are_written() {
         let root = tempfile::tempdir().unwrap();
-        let setting = Setting { rows: 500, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, outputs: "{ epsilon = 20.0 }", minimum_matched: 50 };
+        let setting = Setting {
+            rows: 500,
+            seed: 1,
+            ports: [50_051, 50_052],
+            epsilon: 2.0,
+            outputs: "{ epsilon = 20.0 }",
+            minimum_matched: 50,
+        };
         for story in STORIES {
             let written = story.write(root.path(), &setting).unwrap();
             for (index, outline) in story.parties.iter().enumerate() {

@@ -2,9 +2,9 @@
 
 use crate::dp;
 
+use super::super::books::Period;
 use super::super::decimal::Decimal;
 use super::super::error::ConfigError;
-use super::super::books::Period;
 use super::super::party::{BudgetTerms, Sizes, WrittenOutputs};
 use super::reader::{Key, Section, Value};
 use super::share::one_of;

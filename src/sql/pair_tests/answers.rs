@@ -197,7 +197,8 @@ async fn a_folder_of_many_files_gives_the_same_sums_again_and_again() {
     let everybody = IMPRESSIONS.replace("generate_series(4, 14)", "generate_series(1, 12000)");
     write_parquet(pair.folder.path(), "impressions.parquet", &everybody).await;
     let party = std::sync::Arc::clone(pair.asker.party());
-    let asker = crate::sql::Asker::new(std::sync::Arc::clone(&party), crate::policy::Budgets::in_memory(&party)).unwrap();
+    let asker =
+        crate::sql::Asker::new(std::sync::Arc::clone(&party), crate::policy::Budgets::in_memory(&party)).unwrap();
     let context = session(&std::sync::Arc::new(asker)).await;
     let plain = datafusion::prelude::SessionContext::new();
     plain.register_parquet("purchases", purchases.to_str().unwrap(), Default::default()).await.unwrap();

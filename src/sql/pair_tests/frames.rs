@@ -47,7 +47,8 @@ impl PeerLink for Wire {
         let asking = drive(session, &mut near, deadlines, observer);
         let answering = async {
             let offer: Offer = far.offer().await?;
-            let answer = self.source.answer(&PeerIdentity { name: "publisher".to_owned(), certificate: None }, offer).await?;
+            let answer =
+                self.source.answer(&PeerIdentity { name: "publisher".to_owned(), certificate: None }, offer).await?;
             drive(answer, &mut far, deadlines, Arc::new(())).await
         };
         let (asked, answered) = tokio::join!(asking, answering);
@@ -102,7 +103,8 @@ async fn runs(on: &str, filters: &[Option<&str>]) -> Vec<[Vec<Shape>; 2]> {
     for filter in filters {
         let recording = Recording::new();
         let link = Arc::new(Wire { source: Arc::clone(&source), recording: recording.clone() });
-        let asker = Asker::with_links(Arc::clone(&asking), Budgets::in_memory(&asking), Keys::of(&asking).unwrap(), vec![link]);
+        let asker =
+            Asker::with_links(Arc::clone(&asking), Budgets::in_memory(&asking), Keys::of(&asking).unwrap(), vec![link]);
         let context = session(&Arc::new(asker)).await;
         let condition = filter.map_or(String::new(), |filter| format!("WHERE {filter}"));
         let sql = format!(

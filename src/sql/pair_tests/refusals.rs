@@ -60,7 +60,8 @@ async fn faked(pair: &Pair, stays_silent: bool, context: SessionContext) -> (Ses
     let fake = Arc::new(Fake { shares, asked: AtomicU64::new(0), left: Arc::default(), stays_silent });
     let party = Arc::new(publisher(pair.folder.path(), OPEN_ASK, 1));
     let links = vec![Arc::clone(&fake) as Arc<dyn PeerLink>];
-    let asker = Arc::new(Asker::with_links(Arc::clone(&party), Budgets::in_memory(&party), Keys::of(&party).unwrap(), links));
+    let asker =
+        Arc::new(Asker::with_links(Arc::clone(&party), Budgets::in_memory(&party), Keys::of(&party).unwrap(), links));
     let path = pair.folder.path().join("impressions.parquet");
     context.register_parquet("impressions", path.to_str().unwrap(), Default::default()).await.unwrap();
     register(&context, asker.catalogs()).unwrap();

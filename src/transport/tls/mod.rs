@@ -68,7 +68,9 @@ pub fn witness(own: Arc<Credentials>, pins: &Arc<Pins>, peer: &str) -> Witness {
 pub fn read_certificate(path: &Path) -> Result<Vec<u8>, Error> {
     match files::certificates(path)?.as_slice() {
         [only] => Ok(only.to_vec()),
-        several => Err(Error::Caller(format!("{} holds {} certificates where one is due", path.display(), several.len()))),
+        several => {
+            Err(Error::Caller(format!("{} holds {} certificates where one is due", path.display(), several.len())))
+        }
     }
 }
 

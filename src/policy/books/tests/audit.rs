@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::policy::{Direction, Event};
-use crate::psi::SignedReceipt;
 use crate::psi::Error;
+use crate::psi::SignedReceipt;
 
 #[test]
 fn a_session_is_two_events_with_everything_that_it_was() {
