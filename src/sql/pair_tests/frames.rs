@@ -13,7 +13,7 @@ use crate::policy::Budgets;
 use crate::psi::{Error, FRAME_ROWS, Offer, Phase, Requester, tag_bytes};
 use crate::sql::{Asker, Keys, PeerLink, PolicySource};
 use crate::transport::local::{Direction, Recording, pair};
-use crate::transport::{Deadlines, Observer, PeerIdentity, SharedTable, TableSource, drive};
+use crate::transport::{Channel, Deadlines, Observer, PeerIdentity, SharedTable, TableSource, drive};
 
 /// The way to the advertiser within this process; every message is recorded.
 struct Wire {
@@ -46,10 +46,19 @@ impl PeerLink for Wire {
         let (mut near, mut far) = pair("publisher", "advertiser", Some(self.recording.hook()));
         let asking = drive(session, &mut near, deadlines, observer);
         let answering = async {
-            let offer: Offer = far.offer().await?;
-            let answer =
-                self.source.answer(&PeerIdentity { name: "publisher".to_owned(), certificate: None }, offer).await?;
-            drive(answer, &mut far, deadlines, Arc::new(())).await
+            let answer = async {
+                let offer: Offer = far.offer().await?;
+                let peer = PeerIdentity { name: "publisher".to_owned(), certificate: None };
+                self.source.answer(&peer, offer).await
+            };
+            match answer.await {
+                Ok(answer) => drive(answer, &mut far, deadlines, Arc::new(())).await,
+                // In words, and not by the other side's patience.
+                Err(error) => {
+                    far.close(Err(&error)).await;
+                    Err(error)
+                }
+            }
         };
         let (asked, answered) = tokio::join!(asking, answering);
         answered?;
