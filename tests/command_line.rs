@@ -19,6 +19,7 @@ use arrow_flight::flight_service_client::FlightServiceClient;
 use arrow_flight::utils::batches_to_flight_data;
 use arrow_flight::{FlightData, FlightDescriptor};
 use datafusion_psi::psi::hello_schema;
+use datafusion_psi::{Budgets, Party};
 
 fn binary() -> Command {
     Command::new(env!("CARGO_BIN_EXE_datafusion-psi"))
@@ -56,6 +57,9 @@ impl Parties {
         // No minimum: the sizes are noisy, and a test must not end by chance.
         parties.write("shop/party.toml", &parties.shop("sizes = { epsilon = 2.0 }", 0));
         parties.write("paper/party.toml", &parties.paper(port));
+        for party in ["shop", "paper"] {
+            Budgets::create(&Party::load(parties.path(party).join("party.toml")).unwrap()).unwrap();
+        }
         parties
     }
 
@@ -66,12 +70,14 @@ impl Parties {
 name = "shop"
 [server]
 listen = "127.0.0.1:{}"
+plaintext = true
 [[table]]
 name = "purchases"
 location = "data/purchases.csv"
 [[peer]]
 name = "paper"
 address = "grpc://127.0.0.1:1"
+plaintext = true
 [[share]]
 table = "purchases"
 with = ["paper"]
@@ -101,6 +107,7 @@ location = "data/readers.csv"
 [[peer]]
 name = "shop"
 address = "grpc://127.0.0.1:{}"
+plaintext = true
 [[ask]]
 of = ["shop"]
 population = "readers"
@@ -405,7 +412,9 @@ fn a_server_logs_a_peer_that_dies_in_the_middle_and_answers_the_next_one() {
     let (port, stalled) = stalling_network(parties.port, 6_000);
     fs::create_dir_all(parties.path("far/data")).unwrap();
     fs::copy(parties.path("paper/data/readers.csv"), parties.path("far/data/readers.csv")).unwrap();
-    parties.write("far/party.toml", &parties.paper(port));
+    // The same party by another way: with the same ledger.
+    let far = parties.paper(port).replace("name = \"paper\"", "name = \"paper\"\nstate = \"../paper/state/\"");
+    parties.write("far/party.toml", &far);
     let mut asking = binary()
         .args(["sql", "--config"])
         .arg(parties.path("far/party.toml"))
@@ -471,15 +480,15 @@ async fn a_server_logs_a_peer_that_sends_garbage_or_speaks_another_version_and_a
 
     let status = exchange(parties.port, Some("paper"), vec![first("psi/2", "hello")]).await;
     assert!(status.message().contains("psi/1") && status.message().contains("'psi/2'"), "{status}");
-    let line = server.log.line(&["exchange refused", "'psi/2'"]);
+    let line = server.log.line(&["call refused", "'psi/2'"]);
     assert!(line.contains("WARN") && line.contains("fault=\"incompatible\""), "{line}");
 
     let status = exchange(parties.port, None, vec![first("psi/1", "hello")]).await;
     assert_ne!(status.code(), tonic::Code::Ok);
-    server.log.line(&["exchange refused", "does not say who asks"]);
+    server.log.line(&["call refused", "does not say who asks"]);
 
     exchange(parties.port, Some("paper"), vec![]).await;
-    server.log.line(&["exchange refused", "names its path"]);
+    server.log.line(&["call refused", "names its path"]);
 
     let garbage = FlightData {
         data_header: vec![0xab; 300].into(),

@@ -14,7 +14,7 @@ pub struct Limits {
     /// The most dummies per column. Default 1,000,000, far above what any budget that means something asks for.
     pub dummies_max: u64,
     /// How many times the dummies that this side's own policy asks for a requester may ask for: dummies are work for
-    /// both sides. Default 4; up to 64 dummies are always granted.
+    /// both sides. Default 4; up to 4,096 dummies are always granted.
     pub dummies_factor_max: u64,
 }
 
@@ -28,8 +28,9 @@ impl Default for Limits {
 const PERSONS_CAP: u64 = 1 << 30;
 const DUMMIES_CAP: u64 = 1 << 24;
 
-/// So many dummies cost nothing worth a refusal.
-const DUMMIES_GRANTED: u64 = 64;
+/// So many dummies cost a fraction of a second of one core: not worth a refusal, and a share with exact sizes, which
+/// needs none itself, may well be asked by a party whose own policy wants some.
+const DUMMIES_GRANTED: u64 = 4_096;
 
 impl Limits {
     /// Holds what the peer announces in its `message` against the limits: before any work is done for it.
@@ -101,12 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_requester_may_ask_for_sixty_four_dummies_or_four_times_the_share_s_and_no_more() {
+    fn a_requester_may_ask_for_some_thousand_dummies_or_four_times_the_share_s_and_no_more() {
         let limits = Limits::default();
-        for (offered, own) in [(64, 0), (64, 16), (68, 17), (4000, 1000), (u64::MAX, u64::MAX)] {
+        for (offered, own) in [(4096, 0), (4096, 16), (4100, 1025), (8000, 2000), (u64::MAX, u64::MAX)] {
             assert_eq!(limits.check_dummies(offered, own), Ok(()), "{offered} for {own}");
         }
-        for (offered, own) in [(65, 0), (65, 16), (69, 17), (4001, 1000)] {
+        for (offered, own) in [(4097, 0), (4097, 16), (4101, 1025), (8001, 2000)] {
             let Err(Error::Refused(text)) = limits.check_dummies(offered, own) else { panic!("{offered} for {own}") };
             assert!(text.contains(&offered.to_string()) && text.contains("dummies_factor_max"), "{text}");
         }

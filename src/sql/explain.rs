@@ -513,7 +513,7 @@ mod tests {
         here:     at most 1,000,000 persons (rows, by statistics), announced by 'pad'
         there:    entries unknown before it runs; the estimate takes as many as here (filtered_rows 'hide')
         sizes:    advertiser: ε 2, δ 1/(10 N) over 10 queries of 2 identifiers (τ 1,200); here: ε 1, δ 1e-8 over 100 queries of 2 identifiers (τ 900), 99 queries left; the run uses 1,200 dummies per identifier and side, so that each number of matches is off by ±24 (95 %)
-        outputs:  exact (no noise yet): the dummies protect the numbers of matches, not the answer itself
+        outputs:  exact, by advertiser's policy: the dummies protect the numbers of matches, not the answer itself
                   sum(amount): one person's total counts from 0 to 500
                   rows(amount): at most 20 rows of one person count
         minimum:  under 50 matched persons (a noisy number) there is no answer
@@ -606,7 +606,7 @@ mod tests {
         matched by email: 700 lines, some 600 of them dummies: 100 ± 24 persons (95 %)
         matched by phone: 610 lines, some 600 of them dummies: 10 ± 24 persons (95 %)
         answer:   buyers is exact
-        answer:   revenue ± 1,234 (95 %)
+        answer:   revenue ± 1,235 (95 %)
         answer:   mean ± 0.062 (95 %)
         answer:   other has no bound: its count may be zero
         ");

@@ -31,6 +31,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Whether nothing was released with noise.
+    pub(super) fn is_exact(&self) -> bool {
+        self.runs.iter().flat_map(|run| &run.report.errors).all(|(_, error)| *error == Some(0.0))
+    }
+
     /// The ± at 95 % of a measure, where it is known.
     pub(super) fn error(&self, measure: &Measure) -> Option<f64> {
         let (row, column) = measure.cell;

@@ -121,9 +121,9 @@ impl Told {
         self.within += other.within;
     }
 
-    /// Counts one question by its measures, each with its ± where that is known.
-    fn question(measures: &[(f64, bool, Option<f64>)]) -> Told {
-        let exact = !measures.iter().any(|(.., error)| error.is_some_and(|error| error > 0.0));
+    /// Counts one question by its measures, each with its ± where that is known; `exact` where nothing was released
+    /// with noise.
+    fn question(exact: bool, measures: &[(f64, bool, Option<f64>)]) -> Told {
         let mut told = Told { questions: 1, wrong: usize::from(measures.is_empty()), ..Told::default() };
         for (difference, equal, error) in measures {
             match error {
@@ -205,7 +205,7 @@ async fn answer(
     print(&report::outcome(asks, &asked, &measures))?;
     let counted: Vec<_> =
         measures.iter().map(|measure| (measure.difference(), measure.is_equal(), asked.error(measure))).collect();
-    Ok(Told::question(&counted))
+    Ok(Told::question(asked.is_exact(), &counted))
 }
 
 #[cfg(test)]
@@ -215,7 +215,8 @@ mod tests {
     #[test]
     fn a_number_far_outside_its_noise_or_an_exact_one_that_differs_is_wrong() {
         let told = |measures: &[(f64, bool, Option<f64>)]| {
-            let told = Told::question(measures);
+            let exact = !measures.iter().any(|(.., error)| error.is_some_and(|error| error > 0.0));
+            let told = Told::question(exact, measures);
             (told.wrong, told.numbers, told.within)
         };
         assert_eq!(told(&[(0.0, true, Some(0.0)), (0.0, true, None)]), (0, 0, 0), "all exact");

@@ -109,7 +109,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let party = Party::parse(
-            "[party]\nname = \"asker\"\n[[peer]]\nname = \"other\"\naddress = \"grpc://127.0.0.1:9\"\n",
+            "[party]\nname = \"asker\"\n[[peer]]\nname = \"other\"\naddress = \"grpc://127.0.0.1:9\"\nplaintext = true\n",
             folder.path().join("party.toml"),
         )
         .unwrap();

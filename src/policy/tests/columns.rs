@@ -115,13 +115,13 @@ fn a_column_of_a_type_that_does_not_fit_is_an_error_that_says_what_would() {
         (
             "{ min = 0, max = 500, max_rows = 20, decimals = 2 }",
             with("amount", Some(DataType::Float16)),
-            "party.toml:20: column 'amount' of 'purchases' is of type Float16, which cannot be summed; \
+            "party.toml:24: column 'amount' of 'purchases' is of type Float16, which cannot be summed; \
              leave out min and max, so that it can be counted: amount = { max_rows = 20 }",
         ),
         (
             AMOUNT,
             with("amount", Some(DataType::Float16)),
-            "party.toml:20: column 'amount' of 'purchases' is of type Float16, which cannot be summed; \
+            "party.toml:24: column 'amount' of 'purchases' is of type Float16, which cannot be summed; \
              leave out min and max, so that it can be counted: amount = { max_rows = 20 }",
         ),
         (

@@ -106,10 +106,11 @@ async fn runs(on: &str, filters: &[Option<&str>]) -> Vec<[Vec<Shape>; 2]> {
         .replace("sizes = { exact = true }", "sizes = { epsilon = 4.0, delta = 1e-3 }")
         .replace("queries = 100", "queries = 4");
     let serving = Arc::new(advertiser(folder.path(), &share));
-    let source = Arc::new(PolicySource::new(Arc::clone(&serving), Budgets::in_memory(&serving)).unwrap());
     let asking = Arc::new(publisher(folder.path(), OPEN_ASK, 1));
     let mut runs = Vec::new();
     for filter in filters {
+        // Fresh books on both sides: the heads of their chains, which the hello carries, are about the runs before.
+        let source = Arc::new(PolicySource::new(Arc::clone(&serving), Budgets::in_memory(&serving)).unwrap());
         let recording = Recording::new();
         let link = Arc::new(Wire { source: Arc::clone(&source), recording: recording.clone() });
         let asker =
@@ -183,10 +184,10 @@ async fn by_two_identifiers_lengths_follow_from_the_noisy_sizes_alone() {
         sizes.push(size);
         let tag = u64::from(tag_bytes(here, there, 2));
         for (direction, phase, count, width) in [
-            (up, elements, there - size, 32),
+            (up, elements, there - size, tag),
             (down, elements, here - size, 32),
-            (up, replies, here - size, tag),
-            (down, replies, there - size, tag),
+            (up, replies, here - size, 32),
+            (down, replies, there - size, 1),
         ] {
             let shapes = of(direction, phase);
             let [schema, batches @ .., end] = shapes.as_slice() else { panic!("{phase} has a schema and an end") };

@@ -109,7 +109,7 @@ async fn explain_shows_the_run_before_it_happens() {
         "there:    entries unknown before it runs",
         "ε 3, δ 1e-3 over 2 queries of 3 identifiers (τ ",
         "2 queries left",
-        "outputs:  exact (no noise yet)",
+        "outputs:  exact, by advertiser's policy",
         "sum(amount): one person's total counts from -1000000 to 1000000",
         "you will learn:",
         "advertiser will learn:",

@@ -196,14 +196,14 @@ impl crate::transport::Observer for Counts {
 #[tokio::test]
 async fn two_filters_over_one_version_put_as_many_rows_and_bytes_on_the_wire() {
     // Over the real network; `frames` compares message by message, without one.
-    let pair = Pair::open().await;
     let mut seen = Vec::new();
     // Equally long, so that the offer, which carries the text, is as well.
     for filter in ["p.amount > 10000", "p.amount > -9999", "p.amount > 00002"] {
+        // Each with books of its own: the heads of their chains, which the hello carries, are about the runs before.
+        let pair = Pair::open().await;
         let counts = Arc::new(Counts::default());
         let party = Arc::clone(pair.asker.party());
-        let asker =
-            Asker::new(Arc::clone(&party), Budgets::in_memory(&party)).unwrap().with_observer(Arc::clone(&counts) as _);
+        let asker = Asker::new(party, pair.asker.budgets().clone()).unwrap().with_observer(Arc::clone(&counts) as _);
         let context = session(&Arc::new(asker)).await;
         let sql = format!(
             "SELECT PRIVATE_INTERSECT_SUM(p.amount) FROM impressions i JOIN advertiser.purchases p ON i.email = p.email WHERE {filter}"
@@ -224,8 +224,7 @@ async fn who_watches_is_spared_the_runs_that_the_analyst_does_not_want_shown() {
     let pair = Pair::open().await;
     let counts = Arc::new(Counts::default());
     let party = Arc::clone(pair.asker.party());
-    let asker =
-        Asker::new(Arc::clone(&party), Budgets::in_memory(&party)).unwrap().with_observer(Arc::clone(&counts) as _);
+    let asker = Asker::new(party, pair.asker.budgets().clone()).unwrap().with_observer(Arc::clone(&counts) as _);
     let context = session(&Arc::new(asker)).await;
     let run = |sql: &'static str| async { context.sql(sql).await.unwrap().collect().await.unwrap() };
     let question =
