@@ -502,14 +502,14 @@ async fn a_server_logs_a_peer_that_sends_garbage_or_speaks_another_version_and_a
 
     // A well-formed hello of another version of the protocol.
     let pair = |text: &str| Arc::new(StringArray::from(vec![text])) as _;
-    let offer = RecordBatch::try_new(hello_schema(), vec![pair("version"), pair("datafusion-psi/2")]).unwrap();
+    let offer = RecordBatch::try_new(hello_schema(), vec![pair("version"), pair("datafusion-psi/9")]).unwrap();
     let mut messages = batches_to_flight_data(&hello_schema(), vec![offer]).unwrap();
     messages[0].flight_descriptor =
         Some(FlightDescriptor::new_path(vec!["psi/1".to_owned(), "f".repeat(32), "hello".to_owned()]));
     messages.push(FlightData { app_metadata: "end".into(), ..Default::default() });
     let status = exchange(parties.port, Some("paper"), messages).await;
-    assert!(status.message().contains("datafusion-psi/2"), "{status}");
-    let line = server.log.line(&["session failed", "datafusion-psi/2"]);
+    assert!(status.message().contains("datafusion-psi/9"), "{status}");
+    let line = server.log.line(&["session failed", "datafusion-psi/9"]);
     assert!(line.contains("WARN") && line.contains("fault=\"incompatible\""), "{line}");
 
     tokio::task::spawn_blocking(move || {

@@ -8,6 +8,7 @@ mod ask;
 pub mod examples;
 mod folder;
 mod generate;
+mod refusals;
 mod report;
 mod servers;
 mod stories;
@@ -87,6 +88,7 @@ async fn all(arguments: &DemoArguments) -> anyhow::Result<()> {
             ports: [one, two],
             epsilon: EPSILON,
             outputs: OUTPUTS,
+            approval: "required",
             minimum_matched: if *rows >= MINIMUM_FROM_ROWS { MINIMUM_MATCHED } else { 0 },
         };
         told.add(&tell(story, folder, &setting, &binary).await?);
@@ -173,19 +175,8 @@ async fn tell(story: &'static Story, folder: &Path, setting: &Setting, binary: &
         print(&report::question(example, &question, story.other(question.asks)))?;
         told.add(&answer(example, story, folder, question.asks, &sessions[question.asks]).await?);
     }
-    if let Some((asks, statements)) = story.refused {
-        let ctx = match sessions.remove(asks) {
-            Some(ctx) => ctx,
-            None => session(&parties[asks]).await?,
-        };
-        print(&report::refusals(asks, story.other(asks)))?;
-        for sql in statements {
-            match ask::ask(&ctx, sql).await {
-                Ok(_) => bail!("a question was answered that has to be refused: {sql}"),
-                Err(error) => print(&report::refusal(sql, &error_line(&error)))?,
-            }
-        }
-    }
+    refusals::all(story, setting, &sessions).await?;
+    refusals::stranger(story, folder).await?;
     Ok(told)
 }
 
@@ -198,7 +189,13 @@ async fn answer(
     ctx: &SessionContext,
 ) -> anyhow::Result<Told> {
     let question = example.question()?;
-    let asked = ask::ask(ctx, question.sql).await;
+    let mut asked = ask::ask(ctx, question.sql).await;
+    if let Err(error) = &asked
+        && story.approval_for == Some(asks)
+    {
+        refusals::held(story, folder, asks, question.sql, error).await?;
+        asked = ask::ask(ctx, question.sql).await;
+    }
     let asked = asked.map_err(|error| anyhow!("{} was not answered: {}", example.name, error_line(&error)))?;
     let truth = examples::truth(story, folder, example.truth).await?;
     let measures = examples::compare(&asked.batches, &truth)?;

@@ -106,23 +106,38 @@ pub(super) fn outcome(asks: &str, asked: &Asked, measures: &[Measure]) -> String
     text
 }
 
-/// The heading of the refused questions.
-pub(super) fn refusals(asks: &str, peer: &str) -> String {
-    let mut text = format!("\nRefused {}\n\n", "-".repeat(WIDTH - 8));
-    paragraph(
-        &mut text,
-        "",
-        &format!("What {peer} does not share, {asks} cannot ask; nothing is sent or charged for it."),
-    );
+/// A question that will be refused, and why; the first of a story below a heading.
+pub(super) fn refused(first: bool, asks: &str, peer: &str, why: &str, statement: &str) -> String {
+    let mut text = String::new();
+    if first {
+        let asks = format!(" {asks} asks {peer}");
+        let _ = writeln!(text, "\nRefused {}{asks}", "-".repeat(WIDTH.saturating_sub(8 + width(&asks)).max(3)));
+    }
+    text.push('\n');
+    paragraph(&mut text, "", why);
+    text.push('\n');
+    sql(&mut text, statement);
     text
 }
 
-/// A refused question and its error.
-pub(super) fn refusal(statement: &str, error: &str) -> String {
+/// Its error.
+pub(super) fn refusal(error: &str) -> String {
     let mut text = String::from("\n");
-    sql(&mut text, statement);
-    text.push('\n');
     margin(&mut text, "error", error);
+    text
+}
+
+/// A question that was held, and has been approved since.
+pub(super) fn held(asks: &str, owner: &str, error: &str, id: &str, policy: &Path) -> String {
+    let mut text = String::from("\n");
+    margin(&mut text, "error", error);
+    text.push('\n');
+    paragraph(
+        &mut text,
+        "",
+        &format!("{owner} wants to see each new question first. Its operator reads it, approves it, and {asks} asks again:"),
+    );
+    let _ = writeln!(text, "\n  datafusion-psi approve --config {} {id}", policy.display());
     text
 }
 
@@ -393,7 +408,7 @@ mod tests {
         let mut all = opening(Path::new("demo"), 10_000)
             + &closing(Path::new("demo"), &Told { questions: 12, wrong: 0, numbers: 21, within: 20 }, 31.0);
         let setting =
-            Setting { rows: 10_000, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, outputs: "", minimum_matched: 50 };
+            Setting { rows: 10_000, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, outputs: "", approval: "none", minimum_matched: 50 };
         for found in STORIES {
             all += &story(found, &[], &setting);
         }
@@ -402,7 +417,9 @@ mod tests {
             all += &question(example, &asked, example.story().unwrap().other(asked.asks));
         }
         all += &outcome("publisher", &asked(), &measures());
-        all += &refusal("SELECT 1", &"a reason of many words ".repeat(20));
+        all += &refused(true, "publisher", "advertiser", &"a rule of many words ".repeat(20), "SELECT 1");
+        all += &refusal(&"a reason of many words ".repeat(20));
+        all += &held("publisher", "advertiser", &"a reason of many words ".repeat(20), "0abc", Path::new("party.toml"));
         for line in all.lines() {
             assert!(width(line) <= WIDTH, "{line}");
             assert!(!line.ends_with(' '), "{line:?}");

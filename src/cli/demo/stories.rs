@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::generate::{self, Generated, write_parquet};
+use super::refusals::Refused;
 use crate::policy::{Budgets, Party};
 use crate::transport::tls;
 
@@ -20,8 +21,12 @@ pub struct Story {
     /// The parties.
     pub parties: [PartyOutline; 2],
     tables: fn(&mut generate::Draw, u64) -> anyhow::Result<Vec<Generated>>,
-    /// Two questions that are refused, and by whom they are asked: reading rows, and filtering on what is not shared.
-    pub(super) refused: Option<(&'static str, [&'static str; 2])>,
+    /// One question of each kind that is refused here.
+    pub(super) refused: &'static [Refused],
+    /// Whose questions wait for the other side's approval, where the setting wants that.
+    pub(super) approval_for: Option<&'static str>,
+    /// Whom somebody asks who is not known there.
+    pub(super) stranger_asks: Option<&'static str>,
 }
 
 /// A party of a story.
@@ -46,6 +51,8 @@ pub struct Setting {
     pub epsilon: f64,
     /// What the shares say of the noise on the answers, as TOML.
     pub outputs: &'static str,
+    /// Whether one share wants to see new questions first: `required`, `none`.
+    pub approval: &'static str,
     /// The least number of matches of an answered query.
     pub minimum_matched: u64,
 }
@@ -63,14 +70,37 @@ pub const STORIES: &[Story] = &[
             PartyOutline { name: "advertiser", policy: include_str!("policies/advertiser.toml") },
         ],
         tables: generate::advertising,
-        refused: Some((
-            "publisher",
-            [
-                "SELECT email, amount FROM advertiser.purchases",
-                "SELECT PRIVATE_INTERSECT_COUNT(*) FROM impressions i\n\
-                 JOIN advertiser.purchases p ON i.email = p.email WHERE p.amount > 200",
-            ],
-        )),
+        refused: &[
+            Refused {
+                why: "No row of a peer's table arrives here, not even one.",
+                asks: "publisher",
+                sql: "SELECT email, amount FROM advertiser.purchases",
+                by_minimum: false,
+            },
+            Refused {
+                why: "A filter is a question too: the share says on which columns.",
+                asks: "publisher",
+                sql: "SELECT PRIVATE_INTERSECT_COUNT(*) FROM impressions i\n\
+                      JOIN advertiser.purchases p ON i.email = p.email WHERE p.amount > 200",
+                by_minimum: false,
+            },
+            Refused {
+                why: "Only columns with bounds for one person can be summed.",
+                asks: "publisher",
+                sql: "SELECT PRIVATE_INTERSECT_SUM(p.order_id) FROM impressions i\n\
+                      JOIN advertiser.purchases p ON i.email = p.email",
+                by_minimum: false,
+            },
+            Refused {
+                why: "People are matched by the identifiers of the share and by nothing else.",
+                asks: "publisher",
+                sql: "SELECT PRIVATE_INTERSECT_COUNT(*) FROM impressions i\n\
+                      JOIN advertiser.purchases p ON i.campaign = p.category",
+                by_minimum: false,
+            },
+        ],
+        approval_for: None,
+        stranger_asks: None,
     },
     Story {
         name: "health",
@@ -82,7 +112,15 @@ pub const STORIES: &[Story] = &[
             PartyOutline { name: "insurer", policy: include_str!("policies/insurer.toml") },
         ],
         tables: generate::health,
-        refused: None,
+        refused: &[Refused {
+            why: "Values of the asker's own are summed over the matches only where the share says so.",
+            asks: "institute",
+            sql: "SELECT PRIVATE_INTERSECT_COUNT(p.arm) FROM participants p\n\
+                  JOIN insurer.hospital_stays s ON p.insurance_number = s.insurance_number",
+            by_minimum: false,
+        }],
+        approval_for: None,
+        stranger_asks: None,
     },
     Story {
         name: "banks",
@@ -94,7 +132,24 @@ pub const STORIES: &[Story] = &[
             PartyOutline { name: "eastbank", policy: include_str!("policies/eastbank.toml") },
         ],
         tables: generate::banks,
-        refused: None,
+        refused: &[
+            Refused {
+                why: "A question about too few people is not answered, by the noisy number of matches. It has cost a question.",
+                asks: "westbank",
+                sql: "SELECT PRIVATE_INTERSECT_COUNT(*) FROM (SELECT * FROM flagged LIMIT 5) f\n\
+                      JOIN eastbank.flagged_accounts a ON f.tax_number = a.tax_number",
+                by_minimum: true,
+            },
+            Refused {
+                why: "What a party gives away when it asks has a budget as well: eastbank's is two questions, and used up.",
+                asks: "eastbank",
+                sql: "SELECT PRIVATE_INTERSECT_COUNT(*) FROM transfers t\n\
+                      JOIN westbank.flagged f ON t.tax_number = f.tax_number",
+                by_minimum: false,
+            },
+        ],
+        approval_for: Some("eastbank"),
+        stranger_asks: Some("westbank"),
     },
 ];
 
@@ -159,6 +214,7 @@ impl Story {
                 .replace("MINIMUM", &setting.minimum_matched.to_string())
                 .replace("SHARE_EPSILON", &format!("{:?}", setting.epsilon))
                 .replace("OUTPUTS", setting.outputs)
+                .replace("APPROVAL", setting.approval)
                 // Half of it is for the padded number of persons.
                 .replace("ASK_EPSILON", &format!("{:?}", 2.0 * setting.epsilon));
             std::fs::write(&path, policy).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -186,6 +242,7 @@ mod tests {
             ports: [50_051, 50_052],
             epsilon: 2.0,
             outputs: "{ epsilon = 20.0 }",
+            approval: "required",
             minimum_matched: 50,
         };
         for story in STORIES {
