@@ -13,8 +13,15 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 /// Small tables, and few dummies: the answers are exact whatever their number.
-const SETTING: Setting =
-    Setting { rows: 600, seed: 7, ports: [0, 0], epsilon: 20.0, outputs: "{ noise = \"none\" }", approval: "none", minimum_matched: 0 };
+const SETTING: Setting = Setting {
+    rows: 600,
+    seed: 7,
+    ports: [0, 0],
+    epsilon: 20.0,
+    outputs: "{ noise = \"none\" }",
+    approval: "none",
+    minimum_matched: 0,
+};
 
 /// Both parties of a story, serving in this process, and a session of each.
 struct Parties {

@@ -114,7 +114,7 @@ fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
     ensure!(broken.is_empty(), "{} of {} receipts do not hold", broken.len(), verified + broken.len());
     writeln!(
         std::io::stdout(),
-        "{verified} receipts hold, by both parties' signatures; {unsigned} sessions ended without a release. The ledger is whole."
+        "{verified} receipts hold, by both parties' signatures; {unsigned} sessions have no release, or none yet. The ledger is whole."
     )?;
     Ok(())
 }

@@ -345,8 +345,8 @@ pub struct Limits {
     pub session_max: Duration,
     /// How many times this party's own number of dummies a peer may ask for.
     pub dummies_factor_max: u64,
-    /// The most memory, in MB, that reading and preparing tables may take together. What a session holds beside
-    /// it follows from `persons_max` and `sessions_max`.
+    /// The most memory, in MB, of the engine's pool: reading and preparing tables, and what each session that is
+    /// answered sets aside for as long as it runs.
     pub memory_mb: u64,
 }
 

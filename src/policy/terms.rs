@@ -265,26 +265,14 @@ pub fn word_terms(
 /// How much the released word may change when one entry of the owner's table, the one that the noise protects,
 /// is emptied: by the theorem and corollaries of [`crate::dp`].
 ///
-/// A word of the asker's own is taken over every value that its bits can spell, not over the bounds that it
-/// promises to keep: [`own_reach`].
+/// The bits by which a word of the asker's own enters spell no value outside its bounds and 0, whatever the asker
+/// does: so for them the other side's sensitivity holds by construction.
 pub(super) fn sensitivity(aggregate: &Aggregate, clip: dp::Clip) -> u128 {
     match aggregate {
         Aggregate::Persons => dp::COUNT_SENSITIVITY,
         Aggregate::Rows { .. } | Aggregate::Sum { .. } => clip.sensitivity_own(),
-        Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => own_reach(clip),
+        Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => clip.sensitivity_other(),
     }
-}
-
-/// The largest absolute value of one entry in a word of the asker's own.
-///
-/// Its values enter as base + w, base = min(min, 0), w of as many bits as max(max, 0) − base has: whatever the
-/// asker does, each lies in base ..= base + 2^bits − 1, at most twice as far as its bounds.
-fn own_reach(clip: dp::Clip) -> u128 {
-    let base = clip.min().min(0).unsigned_abs();
-    // What sensitivity_own measures: max(max, 0) − min(min, 0).
-    let span = clip.sensitivity_own();
-    let ones = u128::MAX.checked_shr(span.leading_zeros()).unwrap_or(0);
-    base.max(ones - base)
 }
 
 /// The clip of one aggregate in units of its decimals, and these.
@@ -419,30 +407,4 @@ fn decimals_of(clip: &ClipTerms) -> Option<(Decimal, Decimal)> {
 
 fn word(min: i128, max: i128, decimals: u8) -> Option<(dp::Clip, u8)> {
     dp::Clip::new(min, max).ok().map(|clip| (clip, decimals))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reach(min: i128, max: i128) -> u128 {
-        own_reach(dp::Clip::new(min, max).unwrap())
-    }
-
-    #[test]
-    fn a_word_of_the_askers_own_reaches_as_far_as_its_bits() {
-        // Two bits for 0 ..= 3, three for 0 ..= 4.
-        assert_eq!((reach(0, 3), reach(0, 4), reach(0, 1), reach(0, 0)), (3, 7, 1, 0));
-        // Bounds on one side of 0 hold 0 too: an entry may have no value.
-        assert_eq!((reach(5, 7), reach(-7, -5), reach(-8, -5)), (7, 7, 8));
-        // base −2, span 5, three bits: −2 ..= 5.
-        assert_eq!((reach(-2, 3), reach(-5, 0)), (5, 5));
-        assert_eq!(reach(i128::MIN, i128::MAX), (1 << 127));
-        assert_eq!(reach(0, i128::MAX), (1 << 127) - 1);
-        for (min, max) in [(-9, 4), (0, 100), (-100, 0), (3, 17), (-1, 1)] {
-            let clip = dp::Clip::new(min, max).unwrap();
-            assert!(reach(min, max) >= clip.sensitivity_other(), "{min}..{max}");
-            assert!(reach(min, max) <= 2 * clip.sensitivity_own(), "{min}..{max}");
-        }
-    }
 }

@@ -29,8 +29,8 @@ use std::sync::Arc;
 use super::hello::{Answer, Fields, Offer, Pairs, VERSION, one_spelling, transcript_hash};
 use super::{Error, Fault, PeerMisbehaved, Role, SessionId, hex};
 
-/// The longest signature: that of an RSA key of 8,192 bits.
-pub const SIGNATURE_BYTES_MAX: usize = 1024;
+/// The longest signature: that of an RSA key of 8,192 bits, behind two bytes that name its scheme.
+pub const SIGNATURE_BYTES_MAX: usize = 1026;
 
 /// The longest text of a receipt: two hellos of the most bytes that a transport takes, each byte escaped, fit.
 const RECEIPT_BYTES_MAX: usize = 4 << 20;

@@ -21,6 +21,7 @@ use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::Expr;
 use tokio::sync::OnceCell;
@@ -54,8 +55,8 @@ pub struct PolicySource {
     /// The columns that each table had when it was last read: a share stays published while its files
     /// are away for a moment, and whoever asks then hears what is wrong.
     published: Mutex<HashMap<String, SchemaRef>>,
-    /// The chain's head that each running session has told its peer.
-    told: Mutex<HashMap<SessionId, ChainLink>>,
+    /// What each running session has told its peer, and holds of the memory that the policy allows.
+    running: Mutex<HashMap<SessionId, Running>>,
 }
 
 /// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
@@ -71,6 +72,13 @@ type Place = Arc<OnceCell<Arc<Prepared>>>;
 
 /// The prepared tables that are kept, the latest asked first.
 type Kept = Vec<(PreparedKey, Place)>;
+
+/// What is kept of a session while it runs.
+struct Running {
+    /// The chain's head that it has told its peer.
+    told: Option<ChainLink>,
+    _memory: MemoryReservation,
+}
 
 struct Prepared {
     table: PreparedTable,
@@ -95,9 +103,14 @@ impl PolicySource {
     pub fn new(party: Arc<Party>, budgets: Budgets) -> Result<Self, Error> {
         let keys = Keys::of(&party)?;
         // A list of files that is kept would hide new ones: a version is what the store says now.
-        let runtime = RuntimeEnvBuilder::new().with_object_list_cache_limit(0).build_arc().map_err(|error| {
-            Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace()))
-        })?;
+        let memory = usize::try_from(party.limits.memory_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
+        let runtime = RuntimeEnvBuilder::new()
+            .with_object_list_cache_limit(0)
+            .with_memory_limit(memory, 1.0)
+            .build_arc()
+            .map_err(|error| {
+                Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace()))
+            })?;
         let mut config = SessionConfig::new();
         // A prepared table and the values of a later query meet by row number. Partitions that take files from each
         // other as they run would give the rows in another order each time.
@@ -110,7 +123,7 @@ impl PolicySource {
             engine,
             prepared: Mutex::default(),
             published: Mutex::default(),
-            told: Mutex::default(),
+            running: Mutex::default(),
         })
     }
 
@@ -198,9 +211,27 @@ impl PolicySource {
         Ok(schema)
     }
 
-    fn told(&self) -> MutexGuard<'_, HashMap<SessionId, ChainLink>> {
+    /// Sets the memory of one session aside, for as long as it runs.
+    fn set_aside(&self, offer: &Offer, persons: u64) -> Result<MemoryReservation, Error> {
+        let columns = offer.question.identifiers.len() as u64;
+        let words = offer.question.aggregates.len() as u64;
+        let bytes = offer.persons * (32 * columns + 64) + persons * (64 * columns + 16 * words + 64);
+        let consumer = MemoryConsumer::new(format!("session {}", offer.session));
+        let held = consumer.register(&self.engine.runtime_env().memory_pool);
+        held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|_| {
+            Error::Environment(format!(
+                "'{}' has not the memory for this session at the moment ({} MB are needed, memory_mb = {} in its [limits] are for all): ask later, or about fewer people",
+                self.party.name,
+                bytes >> 20,
+                self.party.limits.memory_mb
+            ))
+        })?;
+        Ok(held)
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
         // Whole after every single operation.
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn published(&self) -> MutexGuard<'_, HashMap<String, SchemaRef>> {
@@ -388,6 +419,7 @@ impl TableSource for PolicySource {
         // The prepared table's length bounds what will be announced, whatever the filter.
         let length = persons.table.persons() as u64;
         limits.check_own(length, 0)?;
+        let memory = self.set_aside(&offer, length)?;
         let account = self.budgets.open(&permit.account, length.max(offer.persons))?;
         let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
         let asked = Asked {
@@ -451,9 +483,7 @@ impl TableSource for PolicySource {
             outputs: shared.outputs.per_query()?,
             chain,
         };
-        if let Some(head) = answer.chain.first() {
-            self.told().insert(offer.session, *head);
-        }
+        self.running().insert(offer.session, Running { told: answer.chain.first().copied(), _memory: memory });
         let witness = self.keys.witness(&self.party, &peer.name);
         Responder::new(&offer, answer, entries, reservation, witness, limits, rng)
     }
@@ -477,7 +507,7 @@ impl TableSource for PolicySource {
             receipt,
         };
         // Whoever showed a size has confirmed the hello, and so has kept what it told.
-        let told = self.told().remove(&session).filter(|_| !row.sizes.is_empty());
+        let told = self.running().remove(&session).and_then(|running| running.told).filter(|_| !row.sizes.is_empty());
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         let written = off_runtime(move || {
             told.map_or(Ok(()), |told| books.confirm_chain(&name, &told))?;

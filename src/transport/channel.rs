@@ -272,18 +272,20 @@ impl Stream for OutgoingFrames {
                 Poll::Pending => {}
             }
         }
-        self.frames.poll_recv(context).map(|frame| {
-            Some(match frame {
-                Some(frame) => {
-                    self.done = frame.is_end();
-                    Outgoing::Frame(frame)
-                }
-                None => {
-                    self.done = true;
-                    Outgoing::Dropped
-                }
-            })
-        })
+        match self.frames.poll_recv(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(frame)) => {
+                self.done = frame.is_end();
+                Poll::Ready(Some(Outgoing::Frame(frame)))
+            }
+            // Nothing follows; the reason, if there is one, comes from whoever may give the direction up, and that may be
+            // a moment later. Woken by its word, or by its being dropped.
+            Poll::Ready(None) if self.abort.is_some() => Poll::Pending,
+            Poll::Ready(None) => {
+                self.done = true;
+                Poll::Ready(Some(Outgoing::Dropped))
+            }
+        }
     }
 }
 

@@ -50,7 +50,13 @@ pub(super) async fn all(
 ///
 /// # Errors
 /// If it is not held, or cannot be approved.
-pub(super) async fn held(story: &Story, folder: &Path, asks: &str, sql: &str, error: &anyhow::Error) -> anyhow::Result<()> {
+pub(super) async fn held(
+    story: &Story,
+    folder: &Path,
+    asks: &str,
+    sql: &str,
+    error: &anyhow::Error,
+) -> anyhow::Result<()> {
     let owner = story.other(asks);
     let policy = story.policy(folder, owner);
     let budgets = Budgets::load(&Party::load(&policy)?, Arc::new(SystemClock))?;
@@ -92,7 +98,8 @@ pub(super) async fn stranger(story: &Story, folder: &Path) -> anyhow::Result<()>
     std::fs::write(&policy, text).with_context(|| format!("{} cannot be written", policy.display()))?;
     let party = Arc::new(Party::load(&policy)?);
     Budgets::create(&party)?;
-    let why = format!("{asked} knows its peers by their certificates: whoever shows another one learns nothing at all.");
+    let why =
+        format!("{asked} knows its peers by their certificates: whoever shows another one learns nothing at all.");
     print(&report::refused(false, "stranger", asked, &why, &format!("-- What does {asked} share?")))?;
     let asker = Asker::new(Arc::clone(&party), Budgets::load(&party, Arc::new(SystemClock))?)?;
     for (_, listed) in asker.ask_all_for_shares().await {

@@ -135,7 +135,9 @@ pub(super) fn held(asks: &str, owner: &str, error: &str, id: &str, policy: &Path
     paragraph(
         &mut text,
         "",
-        &format!("{owner} wants to see each new question first. Its operator reads it, approves it, and {asks} asks again:"),
+        &format!(
+            "{owner} wants to see each new question first. Its operator reads it, approves it, and {asks} asks again:"
+        ),
     );
     let _ = writeln!(text, "\n  datafusion-psi approve --config {} {id}", policy.display());
     text
@@ -407,8 +409,15 @@ mod tests {
     fn no_line_is_wider_than_a_page() {
         let mut all = opening(Path::new("demo"), 10_000)
             + &closing(Path::new("demo"), &Told { questions: 12, wrong: 0, numbers: 21, within: 20 }, 31.0);
-        let setting =
-            Setting { rows: 10_000, seed: 1, ports: [50_051, 50_052], epsilon: 2.0, outputs: "", approval: "none", minimum_matched: 50 };
+        let setting = Setting {
+            rows: 10_000,
+            seed: 1,
+            ports: [50_051, 50_052],
+            epsilon: 2.0,
+            outputs: "",
+            approval: "none",
+            minimum_matched: 50,
+        };
         for found in STORIES {
             all += &story(found, &[], &setting);
         }

@@ -235,10 +235,10 @@ fn values_of_the_askers_own_are_bounded_inwards_at_the_decimals_that_it_offers()
         ask(&party, &question(&["email"], &[aggregate]), &["email/1"]).map(|permit| permit.words[0].clone())
     };
     let own = |decimals: u8| word(Aggregate::OwnSum { value: 0, decimals });
-    // Nine bits from -55 on, reaching up to 456.
-    assert_eq!(own(2).unwrap(), self::word(-55, 225, 2, "laplace 1140/1"));
-    assert_eq!(own(1).unwrap(), self::word(-5, 22, 1, "laplace 65/1"));
-    assert_eq!(own(0).unwrap(), self::word(0, 2, 0, "laplace 15/2"));
+    // However its bits are chosen, a value moves an answer by its bounds at most.
+    assert_eq!(own(2).unwrap(), self::word(-55, 225, 2, "laplace 1125/2"));
+    assert_eq!(own(1).unwrap(), self::word(-5, 22, 1, "laplace 55/1"));
+    assert_eq!(own(0).unwrap(), self::word(0, 2, 0, "laplace 5/1"));
     assert_eq!(own(18).unwrap().max, 2_250_000_000_000_000_000);
     assert_eq!(word(Aggregate::OwnRows { value: 1 }).unwrap(), self::word(0, 7, 0, "laplace 35/2"));
     assert_eq!(
