@@ -133,7 +133,8 @@ impl Told {
                     told.numbers += 1;
                     told.within += usize::from(difference.abs() <= *error);
                     // NULL on one side alone is not a number, and no bound explains it.
-                    told.wrong = told.wrong.max(usize::from(!(difference.abs() <= ERRORS_MAX * error)));
+                    let far = difference.is_nan() || difference.abs() > ERRORS_MAX * error;
+                    told.wrong = told.wrong.max(usize::from(far));
                 }
                 // Arithmetic over noisy numbers has no bound here; over exact ones it has to be right.
                 None if !exact => {}
