@@ -79,14 +79,21 @@ fn noise(rng: &mut ChaCha20Rng, bytes: usize) -> Vec<u8> {
     noise
 }
 
-/// One to eight bits of it.
+/// As many random bytes as there are; where there are none, some.
+fn as_noise(rng: &mut ChaCha20Rng, bytes: &[u8]) -> Vec<u8> {
+    let count = if bytes.is_empty() { 1 + below(rng, 64) } else { bytes.len() };
+    noise(rng, count)
+}
+
+/// One to eight bits of it; where there is nothing, noise.
 fn flipped(rng: &mut ChaCha20Rng, bytes: &[u8]) -> Vec<u8> {
+    if bytes.is_empty() {
+        return as_noise(rng, bytes);
+    }
     let mut bytes = bytes.to_vec();
-    if !bytes.is_empty() {
-        for _ in 0..1 + below(rng, 8) {
-            let at = below(rng, bytes.len());
-            bytes[at] ^= 1 << below(rng, 8);
-        }
+    for _ in 0..1 + below(rng, 8) {
+        let at = below(rng, bytes.len());
+        bytes[at] ^= 1 << below(rng, 8);
     }
     bytes
 }
@@ -132,8 +139,8 @@ impl Plan {
             Kind::BodyBits => other.data_body = flipped(&mut rng, &message.data_body).into(),
             Kind::HeaderCut => other.data_header.truncate(below(&mut rng, message.data_header.len())),
             Kind::BodyCut => other.data_body.truncate(below(&mut rng, message.data_body.len())),
-            Kind::HeaderNoise => other.data_header = noise(&mut rng, message.data_header.len()).into(),
-            Kind::BodyNoise => other.data_body = noise(&mut rng, message.data_body.len()).into(),
+            Kind::HeaderNoise => other.data_header = as_noise(&mut rng, &message.data_header).into(),
+            Kind::BodyNoise => other.data_body = as_noise(&mut rng, &message.data_body).into(),
             Kind::BodyLonger => {
                 let more = 1 + below(&mut rng, 5000);
                 other.data_body = [message.data_body.to_vec(), noise(&mut rng, more)].concat().into();
