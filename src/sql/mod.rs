@@ -49,6 +49,7 @@ mod people;
 mod planner;
 mod predicate;
 mod query;
+mod record;
 mod register;
 mod rule;
 mod run;

@@ -27,7 +27,7 @@ use super::explain::{Outcome, PhaseLine, RunReport};
 use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, join_column, person_values};
 use super::query::PrivateQuery;
-use super::source::{canonical, failed};
+use super::record::{canonical, failed};
 use crate::dp::pad_fillers;
 use crate::policy::{Account, Asked, Ended, Party, check_question};
 use crate::psi::normalise::Normaliser;

@@ -15,13 +15,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::Expr;
 use tokio::sync::OnceCell;
@@ -31,6 +32,7 @@ use super::keys::Keys;
 use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, person_values};
 use super::predicate::parse_filter;
+use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::tables::{OpenedTable, TableVersion, open_table};
@@ -38,7 +40,7 @@ use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
-use crate::psi::{Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Question, Responder, SessionId};
+use crate::psi::{Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
 /// Prepared tables that are kept: a party's few most asked (table, identifiers). Each holds its table's
@@ -211,24 +213,6 @@ impl PolicySource {
         Ok(schema)
     }
 
-    /// Sets the memory of one session aside, for as long as it runs.
-    fn set_aside(&self, offer: &Offer, persons: u64) -> Result<MemoryReservation, Error> {
-        let columns = offer.question.identifiers.len() as u64;
-        let words = offer.question.aggregates.len() as u64;
-        let bytes = offer.persons * (32 * columns + 64) + persons * (64 * columns + 16 * words + 64);
-        let consumer = MemoryConsumer::new(format!("session {}", offer.session));
-        let held = consumer.register(&self.engine.runtime_env().memory_pool);
-        held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|_| {
-            Error::Environment(format!(
-                "'{}' has not the memory for this session at the moment ({} MB are needed, memory_mb = {} in its [limits] are for all): ask later, or about fewer people",
-                self.party.name,
-                bytes >> 20,
-                self.party.limits.memory_mb
-            ))
-        })?;
-        Ok(held)
-    }
-
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
         // Whole after every single operation.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -363,33 +347,9 @@ impl PolicySource {
         let rows_expected = persons.table.rows();
         off_runtime(move || Rows::join(chunks, &types, filtered, rows_expected)).await?
     }
-}
 
-#[async_trait]
-impl TableSource for PolicySource {
-    type Answer = Responder;
-
-    fn knows(&self, peer: &PeerIdentity) -> bool {
-        self.party.peer(&peer.name).is_some()
-    }
-
-    async fn shares(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
-        self.party.known_peer(&peer.name).map_err(|refusal| Self::refused(peer, refusal))?;
-        let (mut tables, mut broken) = (Vec::new(), None);
-        for share in self.party.shares_with(&peer.name) {
-            match self.shared(share).await {
-                Ok(table) => tables.push(table),
-                // Logged; one broken table must not hide the others.
-                Err(error) => broken = Some(error),
-            }
-        }
-        match broken {
-            Some(error) if tables.is_empty() => Err(error),
-            _ => Ok(tables),
-        }
-    }
-
-    async fn answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
+    /// Checks, charges and prepares an answer. Once charged, the session is among the running ones.
+    async fn charged_answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
         let question = &offer.question;
         let refused = |refusal| Self::refused(peer, refusal);
         let limits = limits(&self.party);
@@ -419,7 +379,7 @@ impl TableSource for PolicySource {
         // The prepared table's length bounds what will be announced, whatever the filter.
         let length = persons.table.persons() as u64;
         limits.check_own(length, 0)?;
-        let memory = self.set_aside(&offer, length)?;
+        let memory = set_aside(&self.engine, &self.party, &offer, length)?;
         let account = self.budgets.open(&permit.account, length.max(offer.persons))?;
         let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
         let asked = Asked {
@@ -438,6 +398,8 @@ impl TableSource for PolicySource {
             Ok::<_, Error>((dummies, reservation, books.chain(&name)?))
         })
         .await??;
+        // From here on there is an end to be written, whatever it is.
+        self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
 
         let words = owned_words(&question.aggregates);
         let rows = self.rows(&opened, filter.as_ref(), &table, &words, &persons).await?;
@@ -483,9 +445,47 @@ impl TableSource for PolicySource {
             outputs: shared.outputs.per_query()?,
             chain,
         };
-        self.running().insert(offer.session, Running { told: answer.chain.first().copied(), _memory: memory });
         let witness = self.keys.witness(&self.party, &peer.name);
         Responder::new(&offer, answer, entries, reservation, witness, limits, rng)
+    }
+}
+
+#[async_trait]
+impl TableSource for PolicySource {
+    type Answer = Responder;
+
+    fn knows(&self, peer: &PeerIdentity) -> bool {
+        self.party.peer(&peer.name).is_some()
+    }
+
+    async fn shares(&self, peer: &PeerIdentity) -> Result<Vec<SharedTable>, Error> {
+        self.party.known_peer(&peer.name).map_err(|refusal| Self::refused(peer, refusal))?;
+        let (mut tables, mut broken) = (Vec::new(), None);
+        for share in self.party.shares_with(&peer.name) {
+            match self.shared(share).await {
+                Ok(table) => tables.push(table),
+                // Logged; one broken table must not hide the others.
+                Err(error) => broken = Some(error),
+            }
+        }
+        match broken {
+            Some(error) if tables.is_empty() => Err(error),
+            _ => Ok(tables),
+        }
+    }
+
+    async fn answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
+        let (id, began) = (offer.session, Instant::now());
+        let answered = self.charged_answer(peer, offer).await;
+        if let Err(error) = &answered
+            && self.running().contains_key(&id)
+        {
+            // Charged, and never begun: the audit says why.
+            let (sizes, seconds) = (Vec::new(), began.elapsed().as_secs_f64());
+            self.ended(peer, SessionEnded { id, outcome: Err(error), sizes, seconds, bytes_up: 0, bytes_down: 0 })
+                .await;
+        }
+        answered
     }
 
     async fn ended(&self, peer: &PeerIdentity, ended: SessionEnded<'_, Responder>) {
@@ -518,23 +518,6 @@ impl TableSource for PolicySource {
             Err(error) => tracing::error!(peer = peer.name, %session, %error, "the session's end is not in the audit"),
         }
     }
-}
-
-/// An error as the audit keeps it.
-pub(super) fn failed(error: &Error) -> String {
-    format!("{}: {error}", error.fault().name())
-}
-
-/// A question in one canonical text: what is approved, and what the audit keeps.
-pub(super) fn canonical(question: &Question) -> String {
-    let asked: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
-    let filter = question.filter.as_deref().unwrap_or("none");
-    format!(
-        "table {}; match by {}; ask {}; filter {filter}",
-        question.table,
-        question.identifiers.join(", "),
-        asked.join(", ")
-    )
 }
 
 /// The columns that a share names, and no others: not even by name.

@@ -1,0 +1,50 @@
+//! What is kept of a session beside its answer: its question and end for the audit, and its memory.
+
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+
+use crate::policy::Party;
+use crate::psi::{Error, Offer, Question};
+
+/// An error as the audit keeps it.
+pub(super) fn failed(error: &Error) -> String {
+    format!("{}: {error}", error.fault().name())
+}
+
+/// A question in one canonical text: what is approved, and what the audit keeps.
+pub(super) fn canonical(question: &Question) -> String {
+    let asked: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
+    let filter = question.filter.as_deref().unwrap_or("none");
+    format!(
+        "table {}; match by {}; ask {}; filter {filter}",
+        question.table,
+        question.identifiers.join(", "),
+        asked.join(", ")
+    )
+}
+
+/// Sets the memory of one answered session aside, for as long as it runs: by announced counts alone.
+///
+/// # Errors
+/// [`Error::Environment`] where the policy's `memory_mb` has not so much left.
+pub(super) fn set_aside(
+    engine: &SessionContext,
+    party: &Party,
+    offer: &Offer,
+    persons: u64,
+) -> Result<MemoryReservation, Error> {
+    let columns = offer.question.identifiers.len() as u64;
+    let words = offer.question.aggregates.len() as u64;
+    let bytes = offer.persons * (32 * columns + 64) + persons * (64 * columns + 16 * words + 64);
+    let held = MemoryConsumer::new(format!("session {}", offer.session)).register(&engine.runtime_env().memory_pool);
+    held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|_| {
+        Error::Environment(format!(
+            "'{}' has not the memory for this session at the moment ({} MB are needed, memory_mb = {} in its [limits] are \
+             for all): ask later, or about fewer people",
+            party.name,
+            bytes >> 20,
+            party.limits.memory_mb
+        ))
+    })?;
+    Ok(held)
+}
