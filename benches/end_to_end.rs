@@ -232,14 +232,17 @@ fn write_party(folder: &Path, ids: usize, rows: i64, port: u16) -> Result<(), Fa
             r#"
 [party]
 name = "answering"
+state = "answering/"
 [server]
 listen = "127.0.0.1:{port}"
+plaintext = true
 [[table]]
 name = "purchases"
 location = "purchases.parquet"
 [[peer]]
 name = "asking"
 address = "grpc://127.0.0.1:1"
+plaintext = true
 [[share]]
 table = "purchases"
 with = ["asking"]
@@ -266,6 +269,7 @@ location = "customers.parquet"
 [[peer]]
 name = "answering"
 address = "grpc://127.0.0.1:{port}"
+plaintext = true
 [[ask]]
 of = ["answering"]
 population = "people"
@@ -275,6 +279,8 @@ sizes = {{ epsilon = 2.0 }}
 "#
         ),
     )?;
+    // The asking party keeps its books in memory, for this one question.
+    Budgets::create(&Party::load(folder.join("answering.toml"))?)?;
     Ok(())
 }
 

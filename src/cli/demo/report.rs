@@ -26,8 +26,8 @@ pub(super) fn opening(folder: &Path, rows: u64) -> String {
         &format!(
             "Three stories, in each of which two parties answer questions about people that they have in common. No row, \
              no list and no single identifier of one party reaches the other. All data are invented, {} rows in the \
-             largest tables; the parties' folders are in {}. Each party is a server of its own on this machine, and they \
-             talk over Arrow Flight.",
+             largest tables; the parties' folders are in {}. Each party is a server of its own on this machine, with keys, \
+             budgets and a ledger of its own, and they talk over Arrow Flight, by TLS with each other's certificates.",
             count(rows),
             folder.display()
         ),
@@ -36,8 +36,9 @@ pub(super) fn opening(folder: &Path, rows: u64) -> String {
     paragraph(
         &mut text,
         "",
-        "In this version answers are exact: beside each stands the truth, plain SQL over both parties' tables in one \
-         place, where only a demo would put them.",
+        "Beside each answer stands the truth, plain SQL over both parties' tables in one place, where only a demo would put \
+         them. The answers are noisy, so that nobody can tell from one whether some person was among those counted: the \
+         truth is within ± of them 19 times out of 20.",
     );
     text.push('\n');
     paragraph(
