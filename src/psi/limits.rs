@@ -14,7 +14,7 @@ pub struct Limits {
     /// The most dummies per column. Default 1,000,000, far above what any budget that means something asks for.
     pub dummies_max: u64,
     /// How many times the dummies that this side's own policy asks for a requester may ask for: dummies are work for
-    /// both sides. Default 4; up to 4,096 dummies are always granted.
+    /// both sides. Default 4; up to 65,536 dummies are always granted.
     pub dummies_factor_max: u64,
 }
 
@@ -28,9 +28,10 @@ impl Default for Limits {
 const PERSONS_CAP: u64 = 1 << 30;
 const DUMMIES_CAP: u64 = 1 << 24;
 
-/// So many dummies cost a fraction of a second of one core: not worth a refusal, and a share with exact sizes, which
-/// needs none itself, may well be asked by a party whose own policy wants some.
-const DUMMIES_GRANTED: u64 = 4_096;
+/// So many dummies cost seconds, as a table of so many persons would, which a peer may bring as well: not worth a refusal. A
+/// party that pads its length and allows itself many questions asks for some ten thousands, also of a share whose own
+/// policy wants few or none.
+const DUMMIES_GRANTED: u64 = 1 << 16;
 
 impl Limits {
     /// Holds what the peer announces in its `message` against the limits: before any work is done for it.
@@ -104,10 +105,10 @@ mod tests {
     #[test]
     fn a_requester_may_ask_for_some_thousand_dummies_or_four_times_the_share_s_and_no_more() {
         let limits = Limits::default();
-        for (offered, own) in [(4096, 0), (4096, 16), (4100, 1025), (8000, 2000), (u64::MAX, u64::MAX)] {
+        for (offered, own) in [(65_536, 0), (65_536, 16), (65_540, 16_385), (80_000, 20_000), (u64::MAX, u64::MAX)] {
             assert_eq!(limits.check_dummies(offered, own), Ok(()), "{offered} for {own}");
         }
-        for (offered, own) in [(4097, 0), (4097, 16), (4101, 1025), (8001, 2000)] {
+        for (offered, own) in [(65_537, 0), (65_537, 16), (65_541, 16_385), (80_001, 20_000)] {
             let Err(Error::Refused(text)) = limits.check_dummies(offered, own) else { panic!("{offered} for {own}") };
             assert!(text.contains(&offered.to_string()) && text.contains("dummies_factor_max"), "{text}");
         }

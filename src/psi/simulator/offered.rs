@@ -137,9 +137,9 @@ fn the_responder_reads_the_requester_s_chain_before_it_makes_a_session() {
 
 #[test]
 fn a_requester_cannot_make_the_responder_pay_for_more_dummies_than_its_factor_allows() {
-    let setting = Setting { dummies: (4097, 16), ..small(None) };
+    let setting = Setting { dummies: (65_537, 16), ..small(None) };
     let Err(Failure::Responder(Error::Refused(text))) = run(&setting, &mut pass) else { panic!("not refused") };
-    assert!(text.contains("4097 dummies") && text.contains("dummies_factor_max"), "{text}");
+    assert!(text.contains("65537 dummies") && text.contains("dummies_factor_max"), "{text}");
     check(&Setting { dummies: (64, 0), noise: Noise::None, ..small(None) });
 }
 
