@@ -105,9 +105,9 @@ pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<
         deadlines,
         ..ServerLimits::default()
     };
+    let keys = source.keys().clone();
     let server = PeerServer::new(&party.name, source, limits);
     let plaintext = party.server.as_ref().is_some_and(|server| server.tls.is_none());
-    let keys = Keys::of(party)?;
     Ok(match keys.own.filter(|_| !plaintext) {
         Some(own) => server.with_tls(own, keys.pins),
         None => server,

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::policy::{Budgets, Direction, Party, SystemClock};
 use crate::psi::{Receipt, Role, SignedReceipt, Verifier};
+use crate::sql::Keys;
 use crate::transport::tls::{self, Credentials, Pins};
 
 /// Arguments of `verify`.
@@ -79,11 +80,10 @@ fn one(file: &PathBuf, requester: &PathBuf, responder: &PathBuf) -> anyhow::Resu
 fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
     let config = arguments.config.as_ref().context("a party.toml or a receipt is needed")?;
     let party = Party::load(config)?;
-    let files = party.own_tls.as_ref().with_context(|| {
+    let Keys { own, pins } = Keys::of(&party)?;
+    let own = own.with_context(|| {
         format!("{} names no certificate, so no receipt of this party was ever signed", config.display())
     })?;
-    let own = Credentials::load(&files.certificate, &files.key)?;
-    let pins = Pins::load(party.peers.iter().map(|peer| (peer.name.clone(), peer.certificates.clone())))?;
     let budgets = Budgets::load(&party, Arc::new(SystemClock))?;
     budgets.verify_chains()?;
     let (mut verified, mut unsigned) = (0, 0);

@@ -178,14 +178,21 @@ impl Ask {
 
     /// Its terms for sizes, as the hello tells them.
     pub fn sizes_terms(&self) -> psi::SizesTerms {
-        let queries = self.budget.queries;
-        match self.budget.sizes {
+        self.budget.sizes_terms(self.identifiers)
+    }
+}
+
+impl BudgetTerms {
+    /// Its terms for sizes, for queries of at most so many identifiers.
+    pub(super) fn sizes_terms(&self, columns: u8) -> psi::SizesTerms {
+        let queries = self.queries;
+        match self.sizes {
             Sizes::Exact => psi::SizesTerms::Exact { queries },
             Sizes::Private { epsilon, delta } => psi::SizesTerms::Private {
                 epsilon: epsilon.to_f64(),
                 delta: delta.map(|delta| delta.to_f64()),
                 queries,
-                columns: self.identifiers,
+                columns,
             },
         }
     }

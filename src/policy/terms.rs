@@ -6,12 +6,12 @@ use arrow::datatypes::{DataType, Schema};
 use crate::dp;
 use crate::psi::{
     AGGREGATES_MAX, Aggregate, AggregateTerms, COLUMNS_MAX, ClipTerms, GroupTerms, IdentifierTerms, OutputsTerms,
-    OwnValueTerms, Question, ShareTerms, SizesTerms, WordTerms,
+    OwnValueTerms, Question, ShareTerms, WordTerms,
 };
 
 use super::decimal::Decimal;
 use super::names;
-use super::party::{Clip, Share, Sizes};
+use super::party::{Clip, Share};
 
 /// The most decimals that the asker may give to a fixed point of its own.
 pub const OWN_DECIMALS_MAX: u8 = 18;
@@ -93,15 +93,7 @@ impl Share {
             }),
             minimum_matched: self.minimum_matched,
             filtered_rows: self.filtered_rows,
-            sizes: match self.budget.sizes {
-                Sizes::Exact => SizesTerms::Exact { queries: self.budget.queries },
-                Sizes::Private { epsilon, delta } => SizesTerms::Private {
-                    epsilon: epsilon.to_f64(),
-                    delta: delta.map(|delta| delta.to_f64()),
-                    queries: self.budget.queries,
-                    columns: self.columns,
-                },
-            },
+            sizes: self.budget.sizes_terms(self.columns),
             outputs: match self.budget.written {
                 None => OutputsTerms::Exact,
                 Some(written) => OutputsTerms::Private {

@@ -27,8 +27,8 @@ use super::config::PsiConfig;
 use super::error::shared_error;
 use super::explain::{Outline, OwnOutline, RunReport};
 use super::query::PrivateQuery;
-use super::run::{Watcher, run, settle};
-use crate::policy::{AskedRows, Sizes};
+use super::run::{Settled, Watcher, run, settle};
+use crate::policy::AskedRows;
 use crate::psi::{Error, FilteredRows, SizesTerms};
 use crate::transport::PhaseReport;
 
@@ -114,13 +114,15 @@ impl PrivateQueryExec {
         let table = &query.question.table;
         let persons_there = self.asker.known_length(&query.peer, table);
         let persons_larger = rows.unwrap_or(0).max(persons_there.unwrap_or(0));
-        let own = self.own_outline(persons_larger).map_err(|reason| reason.to_string());
+        let settled = settle(query, &self.asker);
+        let own = settled.as_ref().map_err(Clone::clone).and_then(|settled| self.own_outline(settled, persons_larger));
+        let own = own.map_err(|reason| reason.to_string());
         Outline {
             peer: query.peer.clone(),
             question: query.question.clone(),
             columns,
             terms: query.shared.terms.clone(),
-            words: settle(query, &self.asker).map(|settled| settled.words).unwrap_or_default(),
+            words: settled.map(|settled| settled.words).unwrap_or_default(),
             own,
             dummies_there: self
                 .dummies_there
@@ -135,28 +137,18 @@ impl PrivateQueryExec {
         }
     }
 
-    fn own_outline(&self, persons: u64) -> Result<OwnOutline, Error> {
-        let settled = settle(&self.query, &self.asker)?;
+    fn own_outline(&self, settled: &Settled, persons: u64) -> Result<OwnOutline, Error> {
         let ask = self.asker.party().may_ask(&self.query.peer)?;
         let account = self.asker.budgets().open(&settled.account, persons)?;
         let balance = account.balance()?;
-        let queries = ask.budget.queries;
         Ok(OwnOutline {
             dummies: account.dummies()?,
-            sizes: match ask.budget.sizes {
-                Sizes::Exact => SizesTerms::Exact { queries },
-                Sizes::Private { epsilon, delta } => SizesTerms::Private {
-                    epsilon: epsilon.to_f64(),
-                    delta: delta.map(|delta| delta.to_f64()),
-                    queries,
-                    columns: ask.identifiers,
-                },
-            },
+            sizes: ask.sizes_terms(),
             rows: match ask.rows {
                 AskedRows::Pad => "pad".to_owned(),
                 AskedRows::Reveal => "reveal".to_owned(),
             },
-            queries_left: Some(queries.saturating_sub(balance.open + balance.spent)),
+            queries_left: Some(balance.queries_left),
         })
     }
 

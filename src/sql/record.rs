@@ -13,14 +13,14 @@ pub(super) fn failed(error: &Error) -> String {
 
 /// A question in one canonical text: what is approved, and what the audit keeps.
 pub(super) fn canonical(question: &Question) -> String {
-    let asked: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
+    format!("table {}; {}", question.table, asked(question))
+}
+
+/// What is asked of a question's table.
+pub(super) fn asked(question: &Question) -> String {
+    let aggregates: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
     let filter = question.filter.as_deref().unwrap_or("none");
-    format!(
-        "table {}; match by {}; ask {}; filter {filter}",
-        question.table,
-        question.identifiers.join(", "),
-        asked.join(", ")
-    )
+    format!("match by {}; ask {}; filter {filter}", question.identifiers.join(", "), aggregates.join(", "))
 }
 
 /// Sets the memory of one answered session aside, for as long as it runs: by announced counts alone.

@@ -27,7 +27,7 @@ use super::explain::{Outcome, PhaseLine, RunReport};
 use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, join_column, person_values};
 use super::query::PrivateQuery;
-use super::record::{canonical, failed};
+use super::record::{asked, canonical, failed};
 use crate::dp::pad_fillers;
 use crate::policy::{Account, Asked, Ended, Party, check_question};
 use crate::psi::normalise::Normaliser;
@@ -430,10 +430,8 @@ fn note_local(report: &mut RunReport, table: &PreparedTable, unnormalised: u64, 
 /// The question in one line, for logs: what the peer reads too. A peer may have written it, so what could begin a
 /// line of its own or steer a terminal is escaped, and its length is bounded.
 pub(super) fn described(question: &Question) -> String {
-    let asked: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
-    let filter = question.filter.as_deref().unwrap_or("none");
-    let text = format!("match by {}; ask {}; filter {filter}", question.identifiers.join(", "), asked.join(", "));
-    text.chars()
+    asked(question)
+        .chars()
         .take(DESCRIBED_CHARS_MAX)
         .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
         .collect()

@@ -129,6 +129,11 @@ impl PolicySource {
         })
     }
 
+    /// The keys of the party and its peers.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// The books that every answer is charged in.
     pub fn budgets(&self) -> &Budgets {
         &self.budgets
