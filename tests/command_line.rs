@@ -256,7 +256,7 @@ fn refusals_and_mistakes_are_one_line_on_stderr_and_exit_code_one() {
         ),
         (
             "SELECT PRIVATE_INTERSECT_COUNT(*) FROM readers r JOIN shop.purchases p ON r.email = p.email WHERE p.amount > 3",
-            "allows filters on: category",
+            "filter_on",
         ),
         ("SELECT nonsense FROM readers", "nonsense"),
         ("SELECT", "expected"),

@@ -21,6 +21,9 @@ pub(super) struct VerifyArguments {
     /// Write the receipts that are checked into this folder: SESSION.json each.
     #[arg(long, value_name = "DIR", requires = "config")]
     export: Option<PathBuf>,
+    /// A certificate that a party (this one or a peer) had before, for receipts from then: NAME=PEM, as often as needed.
+    #[arg(long, value_name = "NAME=PEM", requires = "config", value_parser = replaced)]
+    replaced: Vec<(String, PathBuf)>,
     /// A receipt that was exported, in place of a ledger.
     #[arg(long, value_name = "FILE", conflicts_with = "config", requires = "requester", requires = "responder")]
     receipt: Option<PathBuf>,
@@ -58,6 +61,57 @@ impl Verifier for Certificate {
     }
 }
 
+/// Reads `NAME=PEM`.
+fn replaced(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !name.is_empty() && !file.is_empty() => Ok((name.to_owned(), file.into())),
+        _ => Err("write the party's name, an equals sign and the file, as in shop=tls/shop-2025.pem".to_owned()),
+    }
+}
+
+/// Who may have signed: the parties' certificates of today, and those that they had before.
+struct Known {
+    name: String,
+    own: Arc<Credentials>,
+    pins: Arc<Pins>,
+    before: Vec<(String, Certificate)>,
+}
+
+impl Known {
+    fn new(party: &Party, arguments: &VerifyArguments) -> anyhow::Result<Self> {
+        let Keys { own, pins } = Keys::of(party)?;
+        let own = own.with_context(|| {
+            format!("{} names no certificate, so no receipt of this party was ever signed", party.file.display())
+        })?;
+        let mut before = Vec::new();
+        for (name, file) in &arguments.replaced {
+            ensure!(
+                *name == party.name || party.peer(name).is_some(),
+                "'{name}' is neither '{}' nor a peer in {}",
+                party.name,
+                party.file.display()
+            );
+            before.push((name.clone(), Certificate(tls::read_certificate(file)?)));
+        }
+        Ok(Known { name: party.name.clone(), own, pins, before })
+    }
+
+    /// Whether `party` has signed: by a certificate of today, or by one that it had before.
+    fn verify(&self, party: &str, message: &[u8], signature: &[u8]) -> anyhow::Result<()> {
+        let today = if party == self.name {
+            tls::verify(&self.own.certificate(), message, signature).map_err(|error| error.to_string())
+        } else {
+            self.pins.verify(party, message, signature).map(drop).map_err(|error| error.to_string())
+        };
+        let Err(error) = today else { return Ok(()) };
+        let mut before = self.before.iter().filter(|(name, _)| name == party);
+        if before.any(|(_, certificate)| certificate.verify(message, signature).is_ok()) {
+            return Ok(());
+        }
+        bail!("{error}; if '{party}' had another certificate then, name it: --replaced {party}=PEM")
+    }
+}
+
 fn one(file: &PathBuf, requester: &PathBuf, responder: &PathBuf) -> anyhow::Result<()> {
     let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
     let exported: Exported =
@@ -80,10 +134,7 @@ fn one(file: &PathBuf, requester: &PathBuf, responder: &PathBuf) -> anyhow::Resu
 fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
     let config = arguments.config.as_ref().context("a party.toml or a receipt is needed")?;
     let party = Party::load(config)?;
-    let Keys { own, pins } = Keys::of(&party)?;
-    let own = own.with_context(|| {
-        format!("{} names no certificate, so no receipt of this party was ever signed", config.display())
-    })?;
+    let known = Known::new(&party, arguments)?;
     let budgets = Budgets::load(&party, Arc::new(SystemClock))?;
     budgets.verify_chains()?;
     let (mut verified, mut unsigned) = (0, 0);
@@ -95,7 +146,7 @@ fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
             continue;
         };
         let asked = row.charged.direction == Some(Direction::Asking);
-        match check(stored, asked, &ended.peer, &own, &pins) {
+        match check(stored, asked, &ended.peer, &known) {
             Ok(receipt) => {
                 verified += 1;
                 if let Some(folder) = &arguments.export {
@@ -119,14 +170,11 @@ fn all(arguments: &VerifyArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check(stored: &SignedReceipt, asked: bool, peer: &str, own: &Credentials, pins: &Pins) -> anyhow::Result<Receipt> {
+fn check(stored: &SignedReceipt, asked: bool, peer: &str, known: &Known) -> anyhow::Result<Receipt> {
     let receipt = Receipt::parse(&stored.text)?;
     let (mine, theirs) = if asked { (Role::Requester, Role::Responder) } else { (Role::Responder, Role::Requester) };
-    receipt.verify(mine, &stored.own_signature, &Certificate(own.certificate().to_vec()))?;
-    let message = receipt.message(theirs);
-    if let Err(error) = pins.verify(peer, &message, &stored.peer_signature) {
-        bail!("{error}");
-    }
+    known.verify(&known.name, &receipt.message(mine), &stored.own_signature)?;
+    known.verify(peer, &receipt.message(theirs), &stored.peer_signature)?;
     Ok(receipt)
 }
 

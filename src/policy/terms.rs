@@ -45,6 +45,13 @@ impl NotAllowed {
     }
 }
 
+impl From<String> for NotAllowed {
+    /// A reason that no policy could remove.
+    fn from(what: String) -> Self {
+        NotAllowed::never(what)
+    }
+}
+
 impl std::fmt::Display for NotAllowed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.what)?;
@@ -171,20 +178,20 @@ fn distinct(aggregates: &[Aggregate]) -> u32 {
     (0..aggregates.len()).filter(|at| first(*at)).count() as u32
 }
 
-/// Whether the terms allow a filter to name a column.
+/// Whether a filter may name a column, by the share's `filter_on`.
 ///
 /// # Errors
 /// [`NotAllowed`], whether the table has such a column or not.
-pub fn check_filter_column(terms: &ShareTerms, column: &str) -> Result<(), NotAllowed> {
-    if terms.filter_on.iter().any(|allowed| allowed == column) {
+pub fn check_filter_column(filter_on: &[String], column: &str) -> Result<(), NotAllowed> {
+    if filter_on.iter().any(|allowed| allowed == column) {
         return Ok(());
     }
-    let allowed = names::listed(terms.filter_on.iter().map(String::as_str));
+    let allowed = names::listed(filter_on.iter().map(String::as_str));
     let column = names::shown(column);
     let with: Vec<String> =
-        terms.filter_on.iter().map(String::as_str).chain([column.as_str()]).map(names::toml_text).collect();
+        filter_on.iter().map(String::as_str).chain([column.as_str()]).map(names::toml_text).collect();
     Err(NotAllowed::until(
-        format!("'{}' may not be filtered on '{column}' (columns for filters: {allowed})", terms.table),
+        format!("column '{column}' may not be filtered on (columns for filters: {allowed})"),
         "filter_on",
         format!("filter_on = [{}]", with.join(", ")),
     ))

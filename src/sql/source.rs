@@ -368,7 +368,8 @@ impl PolicySource {
             .filter
             .as_deref()
             .map(|text| parse_filter(text, &shared_schema(&permit.share, &schema), permit.filter_on()));
-        let filter = filter.transpose().inspect_err(|refusal| tracing::warn!(peer = peer.name, table, "{refusal}"))?;
+        let filter =
+            filter.transpose().map_err(|reason| refused(self.party.refuse(&permit.share, &peer.name, &reason)))?;
         self.approved(peer, &permit, &offer).await?;
         // Both would be said below as well, but only after the table was read for nothing.
         let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());

@@ -422,15 +422,15 @@ fn filters_and_groups_outside_the_terms_are_refused_with_the_line_to_write() {
         let refusal = party.refuse(share, "publisher", &reason);
         (refusal.peer.to_string(), refusal.owner)
     };
-    assert_eq!(check_filter_column(&terms, "category"), Ok(()));
+    assert_eq!(check_filter_column(&terms.filter_on, "category"), Ok(()));
     assert_eq!(
-        texts(check_filter_column(&terms, "ssn").unwrap_err()),
+        texts(check_filter_column(&terms.filter_on, "ssn").unwrap_err()),
         (
-            "'advertiser' refuses: 'purchases' may not be filtered on 'ssn' (columns for filters: bought_at, category); \
+            "'advertiser' refuses: column 'ssn' may not be filtered on (columns for filters: bought_at, category); \
              to allow it, the table's owner would have to have in filter_on of that [[share]] in party.toml: \
              filter_on = [\"bought_at\", \"category\", \"ssn\"]"
                 .to_owned(),
-            "refused 'publisher': 'purchases' may not be filtered on 'ssn' (columns for filters: bought_at, category); \
+            "refused 'publisher': column 'ssn' may not be filtered on (columns for filters: bought_at, category); \
              to allow it, write at party.toml:26: filter_on = [\"bought_at\", \"category\", \"ssn\"]"
                 .to_owned()
         )

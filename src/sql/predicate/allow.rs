@@ -12,6 +12,8 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{BinaryExpr, Cast, Like, ScalarFunction, TryCast};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 
+use crate::policy::{NotAllowed, check_filter_column};
+
 /// The most nodes of a filter: generous for SQL that people or tools write, and small enough that each
 /// row's evaluation and every recursion over the tree stay cheap.
 pub(super) const NODES_MAX: usize = 2_000;
@@ -73,13 +75,13 @@ pub(super) struct Scope<'a> {
 }
 
 /// Refuses, with the reason, everything that is not known to be total.
-pub(super) fn walk(expr: &Expr, scope: &Scope) -> Result<(), String> {
+pub(super) fn walk(expr: &Expr, scope: &Scope) -> Result<(), NotAllowed> {
     let mut nodes = 0;
     let mut refusal = Ok(());
     let visited = expr.apply(|node| {
         nodes += 1;
         let checked = if nodes > NODES_MAX {
-            Err(format!("a filter of more than {NODES_MAX} terms is too long"))
+            Err(NotAllowed::from(format!("a filter of more than {NODES_MAX} terms is too long")))
         } else {
             check(node, scope)
         };
@@ -91,11 +93,20 @@ pub(super) fn walk(expr: &Expr, scope: &Scope) -> Result<(), String> {
             }
         })
     });
-    refusal.and(visited.map(drop).map_err(|error| error.strip_backtrace()))
+    refusal.and(visited.map(drop).map_err(|error| error.strip_backtrace().into()))
 }
 
 /// One node; its children are visited after it.
-fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
+fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, NotAllowed> {
+    match node {
+        // Whether a policy could allow the column is the one question that a policy answers.
+        Expr::Column(column) if column.relation.is_none() => check_filter_column(scope.filter_on, &column.name)?,
+        _ => {}
+    }
+    check_node(node, scope).map_err(NotAllowed::from)
+}
+
+fn check_node(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
     use TreeNodeRecursion::Continue;
     match node {
         Expr::Column(column) => {
@@ -104,9 +115,6 @@ fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
                     "'{relation}.{}' is qualified: a filter names columns without their table",
                     column.name
                 ));
-            }
-            if !scope.filter_on.contains(&column.name) {
-                return Err(format!("column '{}' cannot be filtered on; {}", column.name, filterable(scope.filter_on)));
             }
             let field = scope.columns.field_with_name(&column.name);
             let field = field.map_err(|_| format!("column '{}' is not among the shared columns", column.name))?;
@@ -162,15 +170,6 @@ fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
         Expr::ScalarVariable(_, names) => Err(format!("variable {} is not known to the peer", names.join("."))),
         // What is left has no place in a condition, or comes with a later version of DataFusion.
         other => Err(format!("{} is not allowed in a filter on a peer's table", other.variant_name())),
-    }
-}
-
-/// The sentence that says what can be filtered on.
-pub(super) fn filterable(filter_on: &[String]) -> String {
-    if filter_on.is_empty() {
-        "the share allows no filter at all".to_owned()
-    } else {
-        format!("the share allows filters on: {}", filter_on.join(", "))
     }
 }
 

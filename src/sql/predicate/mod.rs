@@ -13,7 +13,7 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, DataFusionError, ScalarValue};
+use datafusion::common::{DFSchema, DataFusionError, ScalarValue, SchemaError};
 use datafusion::config::Dialect;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::{SessionConfig, SessionState};
@@ -25,11 +25,12 @@ use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::create_physical_expr;
+use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::unparser::Unparser;
 
-use self::allow::{Scope, filterable, soften, walk};
+use self::allow::{Scope, soften, walk};
 pub(super) use self::allow::{decimal, integer_digits, is_text, is_wider_integer};
-use crate::psi::Error;
+use crate::policy::{NotAllowed, check_filter_column};
 
 /// The longest text of a filter, in bytes: a list of several hundred values.
 pub const FILTER_BYTES_MAX: usize = 16 * 1024;
@@ -70,26 +71,27 @@ static PARSER: LazyLock<SessionState> = LazyLock::new(|| {
 /// unqualified columns, ready for a physical expression over `columns`.
 ///
 /// # Errors
-/// [`Error::Refused`] for everything else, with a sentence that names the offending part, and before any
+/// [`NotAllowed`] for everything else, with a sentence that names the offending part, and before any
 /// value is read.
-pub fn parse_filter(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, Error> {
-    read(text, columns, filter_on).map_err(|reason| Error::Refused(format!("filter refused: {reason}")))
+pub fn parse_filter(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, NotAllowed> {
+    read(text, columns, filter_on)
+        .map_err(|reason| NotAllowed { what: format!("filter refused: {}", reason.what), ..reason })
 }
 
-fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, String> {
+fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, NotAllowed> {
     if text.len() > FILTER_BYTES_MAX {
-        return Err(format!("its text has {} bytes, more than {FILTER_BYTES_MAX}", text.len()));
+        return Err(format!("its text has {} bytes, more than {FILTER_BYTES_MAX}", text.len()).into());
     }
     let schema = filter_schema(columns, filter_on)?;
-    let parsed = PARSER.sql_to_expr_with_alias(text, &Dialect::Generic).map_err(|error| readable(&error))?;
+    let parsed = PARSER
+        .sql_to_expr_with_alias(text, &Dialect::Generic)
+        .map_err(|error| format!("it is no condition in SQL: {}", readable(&error)))?;
     if parsed.alias.is_some() {
-        return Err("a filter has no alias".to_owned());
+        return Err("a filter has no alias".to_owned().into());
     }
     let expr = PARSER.create_logical_expr_from_sql_expr(parsed, &schema).map_err(|error| match error.find_root() {
-        DataFusionError::SchemaError(..) => {
-            format!("it names a column that is not shared for filters; {}", filterable(filter_on))
-        }
-        _ => readable(&error),
+        DataFusionError::SchemaError(missing, _) => missing_column(missing, filter_on),
+        _ => readable(&error).into(),
     })?;
     let scope = Scope { columns, filter_on, schema: &schema };
     walk(&expr, &scope)?;
@@ -100,7 +102,7 @@ fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, Stri
     let simplified = fold(coerced, &schema, &without_moment)?;
     walk(&simplified, &scope)?;
     if simplified.column_refs().is_empty() {
-        return Err("it is the same for every row".to_owned());
+        return Err("it is the same for every row".to_owned().into());
     }
     check_types(&simplified, columns, &schema)?;
     Ok(simplified)
@@ -116,7 +118,7 @@ pub(super) fn render_filter(
     columns: &Schema,
     filter_on: &[String],
     moment: &Moment,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, NotAllowed> {
     let schema = filter_schema(columns, filter_on)?;
     let mut texts = Vec::new();
     for term in terms {
@@ -126,16 +128,19 @@ pub(super) fn render_filter(
         let simplified = moment.fold(term, &schema)?;
         match simplified {
             Expr::Literal(ScalarValue::Boolean(Some(true)), _) => continue,
-            Expr::Literal(..) => return Err("it can never hold, so the answer would be that of no rows".to_owned()),
+            Expr::Literal(..) => {
+                return Err("it can never hold, so the answer would be that of no rows".to_owned().into());
+            }
             _ => {}
         }
         walk(&simplified, &scope)?;
         let spelled = spell_numbers(simplified.clone()).map_err(|error| readable(&error))?;
         let text = Unparser::default().expr_to_sql(&spelled).map_err(|error| readable(&error))?.to_string();
         // The owner reads the text and not our tree: what it will read has to mean the same.
-        let read_back = read(&text, columns, filter_on).map_err(|reason| format!("{reason} (written as: {text})"))?;
+        let read_back = read(&text, columns, filter_on)
+            .map_err(|reason| NotAllowed { what: format!("{} (written as: {text})", reason.what), ..reason })?;
         if canonical(read_back) != canonical(simplified) {
-            return Err(format!("it does not survive being written as text ({text}); write it another way"));
+            return Err(format!("it does not survive being written as text ({text}); write it another way").into());
         }
         texts.push(text);
     }
@@ -186,12 +191,20 @@ fn spell_numbers(expr: Expr) -> Result<Expr, DataFusionError> {
     Ok(spelled.data)
 }
 
-fn check_columns(term: &Expr, filter_on: &[String]) -> Result<(), String> {
+fn check_columns(term: &Expr, filter_on: &[String]) -> Result<(), NotAllowed> {
     let mut names: Vec<String> = term.column_refs().into_iter().map(|column| column.name.clone()).collect();
     names.sort();
-    match names.into_iter().find(|name| !filter_on.contains(name)) {
-        None => Ok(()),
-        Some(name) => Err(format!("column '{name}' cannot be filtered on; {}", filterable(filter_on))),
+    names.iter().try_for_each(|name| check_filter_column(filter_on, name))
+}
+
+/// Why a name of the text is none that the parser knows, where only the columns of `filter_on` are names.
+fn missing_column(missing: &SchemaError, filter_on: &[String]) -> NotAllowed {
+    match missing {
+        SchemaError::FieldNotFound { field, .. } => check_filter_column(filter_on, &field.name)
+            .err()
+            // The name is there, so what stands before it is not.
+            .unwrap_or_else(|| format!("'{field}' is qualified: a filter names columns without their table").into()),
+        other => other.to_string().into(),
     }
 }
 
@@ -237,7 +250,14 @@ fn check_types(expr: &Expr, columns: &Schema, schema: &DFSchema) -> Result<(), S
 
 /// The first line of an error, without what DataFusion wraps around it.
 fn readable(error: &DataFusionError) -> String {
-    error.strip_backtrace().lines().next().unwrap_or_default().to_owned()
+    let text = match error.find_root() {
+        DataFusionError::SQL(error, _) => match error.as_ref() {
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.clone(),
+            ParserError::RecursionLimitExceeded => "it is nested too deeply".to_owned(),
+        },
+        _ => error.strip_backtrace(),
+    };
+    text.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
