@@ -16,6 +16,7 @@ mod init;
 mod ledger;
 mod print;
 mod progress;
+mod prompt;
 mod repl;
 mod serve;
 mod sql;

@@ -41,7 +41,7 @@ pub(super) async fn run(arguments: SqlArguments) -> anyhow::Result<()> {
         (None, Some(file)) => {
             std::fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?
         }
-        (None, None) => return repl::run(&ctx, &party.name, arguments.format).await,
+        (None, None) => return repl::run(&ctx, &party, arguments.format).await,
     };
     let done = tokio::select! {
         done = run_text(&ctx, &text, arguments.format) => done,

@@ -27,7 +27,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::asker::Asker;
 use super::error::to_datafusion;
 use super::offload::off_runtime;
-use crate::policy::{Account, AuditRow, Balance, Sizes};
+use crate::policy::{Account, AuditRow, Balance, Direction, Sizes};
 use crate::psi::{Error, ShareTerms};
 
 /// The schema's name in SQL.
@@ -203,7 +203,9 @@ fn budget(rows: &[Balance]) -> Result<RecordBatch, Error> {
     });
     columns.float("sizes_delta_spent", rows, |row| row.delta);
     columns.float("sizes_delta_max", rows, |row| row.delta_max);
-    columns.text("outputs_per_query", rows, |row| Some(row.outputs.clone()));
+    // Answers come to the one who asks: the noise in them is on the other side's account.
+    let answering = |row: &Balance| row.account.direction == Direction::Answering;
+    columns.text("outputs_per_query", rows, |row| answering(row).then(|| row.outputs.clone()));
     columns.finish()
 }
 

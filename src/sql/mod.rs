@@ -55,6 +55,7 @@ mod rule;
 mod run;
 mod scan;
 mod source;
+mod stores;
 mod tables;
 
 pub use asker::{Asker, PeerLink};

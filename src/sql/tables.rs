@@ -4,7 +4,7 @@
 //! header; an empty field is NULL) or newline-delimited JSON, told apart by their extension. Opening
 //! lists the files and reads their schemas, so that a missing file, one that is not what its name says,
 //! and files that do not fit together are errors that name the file, at the start and not in the middle
-//! of a query. All access goes through DataFusion's object stores.
+//! of a query. All access goes through DataFusion's object stores: this machine's files, and `s3://BUCKET/…` ([`stores`](super::stores)).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTable
 use datafusion::error::{DataFusionError, Result};
 use datafusion::object_store::{ObjectMeta, ObjectStore};
 use futures::TryStreamExt;
+
+use super::stores::store_of;
 
 /// What a table's files were when they were listed: the path, size, modification time and entity tag of
 /// each. Two equal versions hold the same rows, as far as the store's own bookkeeping can tell; a file
@@ -105,9 +107,8 @@ pub async fn open_table(session: &dyn Session, name: &str, locations: &[String])
     for location in locations {
         let url = ListingTableUrl::parse(location)
             .map_err(|error| problem(name, format!("location '{location}' cannot be read as a path: {error}")))?;
-        let store = session.runtime_env().object_store(&url).map_err(|error| {
-            problem(name, format!("location '{location}' names a store that is not there: {error}"))
-        })?;
+        let store =
+            store_of(session, &url).map_err(|reason| problem(name, format!("location '{location}' {reason}")))?;
         let found = list(session, &url, &store).await.map_err(|error| {
             problem(name, format!("location '{location}' cannot be listed: {}", error.strip_backtrace()))
         })?;
