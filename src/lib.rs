@@ -51,6 +51,7 @@ pub mod transport;
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionContext;
 
 pub use policy::{Budgets, Party, SystemClock};
@@ -58,10 +59,10 @@ pub use sql::{Asker, Keys, PolicySource};
 pub use transport::PeerServer;
 use transport::{Deadlines, ServerLimits};
 
-/// Adds everything that private queries need to a session: one schema per peer, the schema `psi` of budget and audit, the functions
-/// `PRIVATE_INTERSECT_COUNT`, `_SUM`, `_AVG`, `psi_low`, `psi_high`, `psi_error` and `psi_exact`, `psi_email`, `psi_phone`, `psi_sha256`, the settings
-/// `psi.…`, the analyzer rule and the planner. The session is otherwise unchanged, and a query planner that it has
-/// stays in use for everything else.
+/// Adds everything that private queries need to a session: one schema per peer, the schema `psi` of budget and audit,
+/// the functions `PRIVATE_INTERSECT_…`, `psi_low`, `psi_high`, `psi_error` and `psi_exact`, `psi_email`, `psi_phone`,
+/// `psi_sha256`, the settings `psi.…`, the analyzer rule and the planner. The session is otherwise unchanged, and a query
+/// planner that it has stays in use for everything else.
 ///
 /// Call it after any analyzer rules of your own: the rule has to be the last.
 ///
@@ -72,6 +73,17 @@ pub fn register_all(ctx: &mut SessionContext, asker: Arc<Asker>) -> Result<()> {
     sql::register_books(ctx, &asker)?;
     sql::install_psi_planner(ctx, asker);
     Ok(())
+}
+
+/// A session's state with everything that [`register_all`] adds: for who builds one by hand, with a catalog, a query
+/// planner or rules of its own, which all stay in use.
+///
+/// # Errors
+/// As [`register_all`].
+pub fn session_state(builder: SessionStateBuilder, asker: Arc<Asker>) -> Result<SessionState> {
+    let mut ctx = SessionContext::new_with_state(builder.build());
+    register_all(&mut ctx, asker)?;
+    Ok(ctx.state())
 }
 
 /// Adds the tables that the party's policy names, as far as they can be opened.

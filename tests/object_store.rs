@@ -13,6 +13,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
+use datafusion_psi::{Budgets, Party};
+
 type Objects = Arc<BTreeMap<&'static str, Vec<u8>>>;
 
 /// A store of one bucket, `b`; it answers lists, heads and (ranges of) objects, and ends with the process.
@@ -91,6 +93,7 @@ fn sql(location: &str, at: SocketAddr, statement: &str) -> Output {
     let config = folder.path().join("party.toml");
     let text = format!("[party]\nname = \"shop\"\n[[table]]\nname = \"purchases\"\nlocation = \"{location}\"\n");
     fs::write(&config, text).unwrap();
+    Budgets::create(&Party::load(&config).unwrap()).unwrap();
     Command::new(env!("CARGO_BIN_EXE_datafusion-psi"))
         .args(["sql", "--format", "csv", "--config", config.to_str().unwrap(), "-c", statement])
         .env("AWS_ENDPOINT_URL", format!("http://{at}"))

@@ -54,16 +54,17 @@ impl Limits {
     /// before the charge, which is by the larger of the two; the session calls it again.
     ///
     /// # Errors
-    /// [`Error::Refused`], in words for the requester.
+    /// [`Error::Refused`], in words for the requester: without the own number, which follows from the table's length and is
+    /// told to nobody who has not paid.
     pub fn check_dummies(&self, offered: u64, own: u64) -> Result<(), Error> {
         let most = own.saturating_mul(self.dummies_factor_max).max(DUMMIES_GRANTED);
         if offered <= most {
             return Ok(());
         }
         Err(Error::Refused(format!(
-            "the requester's own budget for sizes asks for {offered} dummies per column, the share's for {own}; this \
-             responder adds at most {most}: ask by a larger epsilon or with fewer queries in [ask.budget], or let the \
-             owner raise dummies_factor_max in [limits]"
+            "the requester's own budget for sizes asks for {offered} dummies per column, more than this responder adds \
+             for this share: ask by a larger epsilon or with fewer queries in [ask.budget], or let the owner raise \
+             dummies_factor_max in [limits]"
         )))
     }
 

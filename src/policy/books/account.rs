@@ -192,7 +192,7 @@ impl OpenAccount {
     }
 
     fn worded<T>(&self, result: Result<T, Trouble>) -> Result<T, psi::Error> {
-        result.map_err(|trouble| trouble.told(&self.books.ledger.place()))
+        result.map_err(|trouble| trouble.in_session(&self.books.ledger.place()))
     }
 
     /// τ for this account: the dummies per column and party that its next query has to use at least.

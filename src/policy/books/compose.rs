@@ -83,6 +83,26 @@ impl History {
         sizes.delta(epsilon)
     }
 
+    /// (ε, δ) of all announced lengths that were padded so far; all there is for one that cannot be read.
+    fn padding(&self) -> (f64, f64) {
+        let spent = |(text, queries): (&str, u64)| {
+            if text == NO_PADDING {
+                return (0.0, 0.0);
+            }
+            let read = text.split_once(' ').and_then(|(epsilon, delta)| {
+                let (numerator, denominator) = epsilon.split_once('/')?;
+                Some((numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?, delta.parse::<f64>().ok()?))
+            });
+            let (epsilon, delta) = read.unwrap_or((f64::INFINITY, f64::INFINITY));
+            // Rounded up: floats may be off by their last digits.
+            (epsilon * queries as f64 * (1.0 + 1e-9), delta * queries as f64 * (1.0 + 1e-9))
+        };
+        self.by(|cost| &cost.padding)
+            .into_iter()
+            .map(spent)
+            .fold((0.0, 0.0), |sum, next| (sum.0 + next.0, sum.1 + next.1))
+    }
+
     /// The queries by one of their costs.
     fn by<'a>(&'a self, cost: impl Fn(&'a Cost) -> &'a str) -> BTreeMap<&'a str, u64> {
         let mut queries = BTreeMap::new();
@@ -102,9 +122,18 @@ impl Book {
     /// What the matched sizes may spend, by the largest number of persons of all queries of the period and, if there is
     /// one, the next: the default δ falls with it, and the strictest holds for all. `None` where sizes are exact,
     /// and without any query.
+    ///
+    /// What lengths that were padded have spent stays spent, also under a policy that pads no more: such a policy would
+    /// else have all of (ε, δ) for the matched sizes.
     pub(super) fn plan(&self, history: &History, next: Option<u64>) -> Option<SizesPlan> {
         let before = history.groups.values().map(|group| group.persons_larger).max();
-        self.sizes.plan(before.into_iter().chain(next).max()?)
+        let mut plan = self.sizes.plan(before.into_iter().chain(next).max()?)?;
+        if !self.sizes.padded {
+            let (epsilon, delta) = history.padding();
+            plan.epsilon = (plan.epsilon - epsilon).max(0.0);
+            plan.delta = (plan.delta - delta).max(0.0);
+        }
+        Some(plan)
     }
 
     /// Whether one more query fits, and the τ that it is booked at.
@@ -361,5 +390,21 @@ mod tests {
         assert!(matches!(fits(&more, 10), Err(Unfit::Terms(text)) if text.contains("announced lengths")));
         let stricter = book("pad", 10, "{ epsilon = 2.0, delta = 2e-7 }", "exact");
         assert!(matches!(fits(&stricter, 2), Err(Unfit::Terms(_))), "delta counts, too");
+    }
+
+    #[test]
+    fn a_policy_that_pads_no_more_does_not_get_back_what_padding_has_spent() {
+        let sizes = "{ epsilon = 2.0, delta = 1e-6 }";
+        let (before, after) = (book("pad", 10, sizes, "exact"), book("reveal", 20, sizes, "exact"));
+        let tau = 1 << 20;
+        let plan = |queries| after.plan(&history(&before, tau, queries), Some(1000)).unwrap();
+        let (none, nine) = (after.plan(&History::default(), Some(1000)).unwrap(), plan(9));
+        assert_eq!((none.epsilon, none.delta), (2.0, 1e-6));
+        assert!((nine.epsilon - 1.1).abs() < 1e-6 && (nine.delta - 0.55e-6).abs() < 1e-12, "{nine:?}");
+        // As many as would have spent all of it leave nothing.
+        let spent = history(&before, tau, 20);
+        let twice = book("reveal", 100, sizes, "exact");
+        assert_eq!(twice.plan(&spent, Some(1000)).unwrap().epsilon, 0.0);
+        assert!(matches!(twice.price(&spent, tau, 2, 1000), Err(Unfit::Delta { .. })));
     }
 }

@@ -50,11 +50,25 @@ impl Trouble {
         }
     }
 
+    /// As the error of a running session, which the peer may come to hear: without the name of a file, which goes to
+    /// this party's log.
+    pub(super) fn in_session(self, place: &str) -> psi::Error {
+        let short = match &self {
+            Trouble::Sql(error) if is_damage(error) => "it is damaged",
+            Trouble::Sql(error) => trouble_of(error),
+            Trouble::Damaged(_) => "it is damaged",
+            Trouble::Refused(_) | Trouble::Said(_) => return self.told(place),
+        };
+        let short = format!("the ledger cannot be used: {short}; the log of the party whose it is says more");
+        tracing::error!("{}", self.told(place));
+        psi::Error::Environment(short)
+    }
+
     /// As the refusal of a charge.
     pub(super) fn refused(self, place: &str) -> BudgetRefusal {
         match self {
             Trouble::Refused(refusal) => refusal,
-            other => BudgetRefusal::NotRecorded(other.told(place).to_string()),
+            other => BudgetRefusal::NotRecorded(other.in_session(place).to_string()),
         }
     }
 }
@@ -67,6 +81,17 @@ fn is_damage(error: &rusqlite::Error) -> bool {
         E::FromSqlConversionFailure(..) | E::InvalidColumnType(..) | E::IntegralValueOutOfRange(..) => true,
         E::QueryReturnedNoRows => true,
         _ => false,
+    }
+}
+
+/// What is wrong, in a few words that name nothing of this machine.
+fn trouble_of(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "its disk is full",
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => "it cannot be written",
+        Some(ErrorCode::CannotOpen) => "it cannot be opened",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => "another process kept it locked for too long",
+        _ => "reading or writing it failed",
     }
 }
 

@@ -192,6 +192,6 @@ impl Budgets {
     }
 
     fn worded<T>(&self, result: Result<T, Trouble>) -> Result<T, psi::Error> {
-        result.map_err(|trouble| trouble.told(&self.ledger().place()))
+        result.map_err(|trouble| trouble.in_session(&self.ledger().place()))
     }
 }

@@ -108,6 +108,7 @@ impl Peer {
                 .map_err(|status| known.error(&status, None))?
                 .into_inner();
             let mut tables = Vec::new();
+            let mut bytes = 0;
             while let Some(next) = listed.next().await {
                 if tables.len() == shares::SHARES_MAX {
                     return Err(Error::Incompatible(format!(
@@ -117,6 +118,14 @@ impl Peer {
                     )));
                 }
                 let listed = next.map_err(|status| known.error(&status, None))?;
+                bytes += listed.schema.len();
+                if bytes > shares::LIST_BYTES_MAX {
+                    return Err(Error::Incompatible(format!(
+                        "{} describes its shares in more than {} bytes",
+                        known.name,
+                        shares::LIST_BYTES_MAX
+                    )));
+                }
                 tables.push(shares::shared_table(&known.name, || listed.try_decode_schema())?);
             }
             Ok(tables)

@@ -20,6 +20,9 @@ const TERMS_KEY: &str = "psi.share";
 pub(super) const SHARES_MAX: usize = 1024;
 const COLUMNS_MAX: usize = 1024;
 
+/// The most bytes of all descriptions of shares together: far above what hundreds of wide shares take.
+pub(super) const LIST_BYTES_MAX: usize = 16 << 20;
+
 fn schema(shared: &SharedTable) -> Result<Schema, Error> {
     let terms = serde_json::to_string(&shared.terms).map_err(Error::internal)?;
     Ok(Schema::new_with_metadata(shared.schema.fields().clone(), [(TERMS_KEY.to_owned(), terms)].into()))

@@ -151,7 +151,8 @@ fn on_a_full_disk_a_charge_fails_and_costs_nothing() {
     let error = account.charge(0, 1, &long).unwrap_err();
     let Error::Environment(text) = error else { panic!("{error}") };
     assert!(text.starts_with("the budget could not be recorded, so nothing was sent: "), "{text}");
-    assert!(text.ends_with("the disk is full: make room on it"), "{text}");
+    assert!(text.contains("its disk is full"), "{text}");
+    assert!(!text.contains("sqlite") && !text.contains('/'), "the peer may read it, and no file of ours: {text}");
     assert_eq!(counted(&budgets, &publisher()), 1);
     let _: i64 = budgets
         .ledger()
@@ -172,7 +173,7 @@ fn where_nothing_can_be_written_reading_goes_on_and_a_charge_fails() {
     // As a disk that the system has made read-only: file permissions do not bind whoever runs this as root.
     budgets.ledger().connection().pragma_update(None, "query_only", true).unwrap();
     let error = open(&budgets, &publisher()).charge(0, 1, &asked()).unwrap_err().to_string();
-    assert!(error.contains("it cannot be written: check the permissions of the file and of its folder"), "{error}");
+    assert!(error.contains("it cannot be written"), "{error}");
     assert!(budgets.ended(kept.session, &well()).is_err());
     assert!(budgets.approval("publisher", "q", "t").is_err());
     let _ = held.spend();
