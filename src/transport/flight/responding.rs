@@ -41,34 +41,35 @@ pub(super) async fn respond<S: TableSource + ?Sized>(
         hello: None,
         aborter: None,
     };
+    // Whether the source still waits to hear of the session's end.
+    let mut open = false;
+    let ended = |outcome| SessionEnded {
+        id,
+        outcome,
+        sizes: totals.sizes(),
+        seconds: began.elapsed().as_secs_f64(),
+        bytes_up: totals.bytes_up(),
+        bytes_down: totals.bytes_down(),
+    };
     let outcome = AssertUnwindSafe(async {
         let offer = channel.read_offer(hello, &own, &peer, id, &deadlines).await?;
         table.clone_from(&offer.question.table);
         let answer = answered(source.answer(&peer, offer), &mut channel.lost, &deadlines);
         let session = answer.await?;
-        let driven = drive(session, &mut channel, &deadlines, Arc::clone(&totals) as _).await;
-        let ended = |outcome| SessionEnded {
-            id,
-            outcome,
-            sizes: totals.sizes(),
-            seconds: began.elapsed().as_secs_f64(),
-            bytes_up: totals.bytes_up(),
-            bytes_down: totals.bytes_down(),
-        };
-        match driven {
-            Ok(session) => {
-                source.ended(&peer, ended(Ok(session))).await;
-                Ok(())
-            }
-            Err(error) => {
-                source.ended(&peer, ended(Err(&error))).await;
-                Err(error)
-            }
-        }
+        open = true;
+        let session = drive(session, &mut channel, &deadlines, Arc::clone(&totals) as _).await?;
+        open = false;
+        source.ended(&peer, ended(Ok(session))).await;
+        Ok(())
     })
     .catch_unwind()
     .await
     .unwrap_or_else(|_| Err(Error::Internal("answering panicked".to_owned())));
+    if let Err(error) = &outcome
+        && open
+    {
+        source.ended(&peer, ended(Err(error))).await;
+    }
     let (seconds, up, down) = (began.elapsed().as_secs_f64(), totals.bytes_up(), totals.bytes_down());
     let table = super::super::wire::sanitise(&table);
     match outcome {
