@@ -110,16 +110,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_table_on_an_object_store_is_read_by_file_by_folder_and_by_glob() {
+fn a_table_on_an_object_store_is_read_by_file_and_by_folder() {
     let objects = BTreeMap::from([
         ("data/a.csv", b"email,amount\na@example.org,1\n".to_vec()),
         ("data/b.csv", b"email,amount\nb@example.org,20\n".to_vec()),
         ("else/c.csv", b"email,amount\nc@example.org,300\n".to_vec()),
     ]);
     let at = store(objects);
-    for (location, total) in
-        [("s3://b/data/a.csv", 1), ("s3://b/data/", 21), ("s3://b/data/*.csv", 21), ("s3://b/else/c.csv", 300)]
-    {
+    for (location, total) in [("s3://b/data/a.csv", 1), ("s3://b/data/", 21), ("s3://b/else/c.csv", 300)] {
         let output = sql(location, at, "SELECT SUM(amount) AS total FROM purchases");
         assert_eq!(text(&output.stdout), format!("total\n{total}\n"), "{location}: {}", text(&output.stderr));
     }

@@ -1,6 +1,6 @@
 //! Object stores that a table's location may name beside this machine's files: S3 and what speaks its protocol.
 //!
-//! `s3://BUCKET/KEY` is a file, `s3://BUCKET/FOLDER/` a folder, and a glob a glob. Who may read it is no business of
+//! `s3://BUCKET/KEY` is a file, `s3://BUCKET/FOLDER/` a folder; globs are for this machine alone. Who may read it is no business of
 //! `party.toml`: the environment says so by the variables that every tool for S3 knows (`AWS_ACCESS_KEY_ID`,
 //! `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION`), by a web identity, or by the machine's role; and for
 //! another store than Amazon's `AWS_ENDPOINT_URL`, with `AWS_ALLOW_HTTP=true` where it has no TLS. Nothing connects before a
@@ -28,6 +28,12 @@ pub(super) fn store_of(session: &dyn Session, url: &ListingTableUrl) -> Result<A
         "s3" | "s3a" => {
             let store = url.object_store();
             let at: &Url = store.as_ref();
+            if url.prefix().as_ref().contains(['*', '?', '[']) {
+                return Err(
+                    "holds a glob, which is for files of this machine: name the folder, as in s3://BUCKET/FOLDER/"
+                        .to_owned(),
+                );
+            }
             let Some(bucket) = at.host_str().map(str::to_owned) else {
                 return Err("names no bucket: write s3://BUCKET/PATH".to_owned());
             };
