@@ -28,7 +28,7 @@ pub(super) fn store_of(session: &dyn Session, url: &ListingTableUrl) -> Result<A
         "s3" | "s3a" => {
             let store = url.object_store();
             let at: &Url = store.as_ref();
-            if url.prefix().as_ref().contains(['*', '?', '[']) {
+            if url.as_str().contains(['*', '[']) {
                 return Err(
                     "holds a glob, which is for files of this machine: name the folder, as in s3://BUCKET/FOLDER/"
                         .to_owned(),
