@@ -71,6 +71,7 @@ use transport::{Deadlines, ServerLimits};
 pub fn register_all(ctx: &mut SessionContext, asker: Arc<Asker>) -> Result<()> {
     sql::register(ctx, asker.catalogs())?;
     sql::register_books(ctx, &asker)?;
+    sql::register_external_tables(ctx, &asker);
     sql::install_psi_planner(ctx, asker);
     Ok(())
 }

@@ -44,6 +44,7 @@ mod terms;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod unnamed;
 
 pub use books::{
     Account, Approval, Asked, AskedAccount, AuditRow, AuditSession, Balance, Budgets, CHAIN_LINKS_MAX, ChainLink,
@@ -63,3 +64,4 @@ pub use terms::{
     NotAllowed, OWN_DECIMALS_MAX, Remedy, check_filter_column, check_group_column, check_parts, check_question,
     word_terms,
 };
+pub use unnamed::UnnamedPeer;

@@ -60,7 +60,7 @@ key = "tls/NAME.key"                  # and this one to nobody: mode 600
 
 # What this party gives away when it asks.
 #[[ask]]
-#of = ["publisher"]
+#of = ["publisher"]                   # or ["*"]: peers that no [[peer]] names, and an analyst does, by CREATE EXTERNAL TABLE … STORED AS PSI
 #population = "shoppers"
 #rows = "pad"                         # the default: the peer sees about how many persons a question is about; "reveal": how many
 #identifiers = 3                      # the default: the most identifiers of a question

@@ -333,7 +333,7 @@ fn scaled(rule: &AggregateRule) -> Option<(dp::Clip, u8)> {
 
 /// What this party tells when it asks.
 fn say_ask(ask: &Ask, persons: &BTreeMap<String, u64>, said: &mut Vec<String>) {
-    let peers = each(&ask.of);
+    let peers = if ask.is_for_anybody() { "any peer that an analyst names".to_owned() } else { each(&ask.of) };
     let known = persons.values().max().copied();
     said.push(format!(
         "This party may ask {peers} {}, each by at most {}.",

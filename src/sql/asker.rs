@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::catalog::{PeerCatalog, SharedTable};
 use super::keys::Keys;
-use crate::policy::{Budgets, Party};
+use crate::policy::{Balance, Budgets, Party, UnnamedPeer};
 use crate::psi::{Error, Requester, Session, ShareTerms, Witness};
 use crate::transport::{self, Deadlines, Observer};
 
@@ -67,6 +67,8 @@ pub struct Asker {
     listed: Listed,
     /// Entries that a peer's table had when it was last asked, by peer and table: for estimates.
     lengths: Mutex<HashMap<(String, String), u64>>,
+    /// This party as one that asks a peer which an analyst has named, by that peer's name.
+    unnamed: Mutex<BTreeMap<String, Arc<Asker>>>,
     observer: Arc<dyn Observer>,
 }
 
@@ -104,6 +106,7 @@ impl Asker {
             listed: Listed::default(),
             peers: links.into_iter().map(|link| (link.name().to_owned(), link)).collect(),
             lengths: Mutex::default(),
+            unnamed: Mutex::default(),
             observer: Arc::new(()),
         }
     }
@@ -123,6 +126,49 @@ impl Asker {
     /// The books.
     pub fn budgets(&self) -> &Budgets {
         &self.budgets
+    }
+
+    /// This party as the one that asks that peer: itself, or what [`unnamed`](Self::unnamed) has made of it.
+    pub(super) fn who_asks(self: &Arc<Self>, peer: &str) -> Arc<Asker> {
+        self.unnamed_peers().get(peer).map_or_else(|| Arc::clone(self), Arc::clone)
+    }
+
+    /// This party as one that asks a peer which its policy does not name, on its policy's terms for such peers. The
+    /// same books are opened once more: their file is what counts. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As [`Party::with_unnamed`]; `Environment` where books or certificate cannot be read.
+    pub(super) fn unnamed(&self, peer: &UnnamedPeer) -> Result<Arc<Asker>, Error> {
+        let party = Arc::new(self.party.with_unnamed(peer)?);
+        let mut known = self.unnamed_peers();
+        if let Some(before) = known.get(&peer.name)
+            && before.party.peers == party.peers
+        {
+            return Ok(Arc::clone(before));
+        }
+        let budgets = self.budgets.of(&party)?;
+        let asker = Arc::new(Asker::new(party, budgets)?.with_observer(Arc::clone(&self.observer)));
+        known.insert(peer.name.clone(), Arc::clone(&asker));
+        Ok(asker)
+    }
+
+    /// Every balance: of the policy's accounts, and of those with peers that analysts have named in this session.
+    pub(super) fn balances(&self) -> Result<Vec<Balance>, Error> {
+        let mut balances = self.budgets.balances()?;
+        for asker in self.unnamed_peers().values() {
+            balances.extend(asker.budgets.balances()?);
+        }
+        Ok(balances)
+    }
+
+    fn unnamed_peers(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Asker>>> {
+        // Whole after every single operation.
+        self.unnamed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The catalog of one peer.
+    pub(super) fn catalog(&self, peer: &str) -> Result<Arc<dyn PeerCatalog>, Error> {
+        Ok(Arc::new(LinkedPeer { link: Arc::clone(self.link(peer)?), listed: Arc::clone(&self.listed) }))
     }
 
     /// One catalog per peer, for registering each as a schema.

@@ -76,7 +76,7 @@ impl Kind {
     /// The rows as they are now; without any where only the schema is wanted. Blocks on the ledger.
     fn rows(self, asker: Option<&Asker>) -> Result<RecordBatch, Error> {
         match self {
-            Kind::Budget => budget(&asker.map_or(Ok(Vec::new()), |asker| asker.budgets().balances())?),
+            Kind::Budget => budget(&asker.map_or(Ok(Vec::new()), |asker| asker.balances())?),
             Kind::Audit => audit(&asker.map_or(Ok(Vec::new()), |asker| asker.budgets().audit())?),
             Kind::Shares => shares(&asker.map_or(Vec::new(), share_rows)),
             Kind::Peers => peers(asker),

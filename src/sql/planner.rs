@@ -58,7 +58,7 @@ impl ExtensionPlanner for PsiPlanner {
                 physical_inputs.len()
             )));
         };
-        let exec = PrivateQueryExec::new(query.clone(), Arc::clone(input), Arc::clone(&self.asker))?;
+        let exec = PrivateQueryExec::new(query.clone(), Arc::clone(input), self.asker.who_asks(&query.peer))?;
         Ok(Some(Arc::new(exec)))
     }
 }
@@ -112,7 +112,8 @@ impl PsiQueryPlanner {
             // Its local side may itself hold one.
             let local = Box::pin(self.planned_first(other, &query.local, session)).await?;
             let input = other.create_physical_plan(&local, session).await?;
-            let scan = planned_scan(query, input, Arc::clone(&self.psi.asker))?;
+            let asker = self.psi.asker.who_asks(&query.peer);
+            let scan = planned_scan(query, input, asker)?;
             planned.push_back(scan);
         }
         let replaced = plan.clone().transform_down_with_subqueries(|node| {

@@ -11,6 +11,7 @@ use super::asker::Asker;
 use super::books::{self, BooksSchema};
 use super::catalog::{PeerCatalog, PeerSchema};
 use super::config::PsiConfig;
+use super::external::PsiTableFactory;
 use super::functions::{PrivateAggregatePlanner, private_aggregates};
 use super::identifiers::identifier_functions;
 use super::rule::{PsiGuard, PsiRule};
@@ -58,6 +59,13 @@ fn default_catalog(ctx: &SessionContext) -> Result<Arc<dyn CatalogProvider>> {
     ctx.catalog(&name).ok_or_else(|| {
         DataFusionError::Configuration(format!("the session has no catalog '{name}', which is its default one"))
     })
+}
+
+/// Adds `CREATE EXTERNAL TABLE … STORED AS PSI`: peers' tables under names of one's own, and peers that the policy lets
+/// analysts name.
+pub fn register_external_tables(ctx: &SessionContext, asker: &Arc<Asker>) {
+    let factory = Arc::new(PsiTableFactory(Arc::clone(asker)));
+    ctx.state_ref().write().table_factories_mut().insert("PSI".to_owned(), factory);
 }
 
 /// Adds the schema `psi`: this party's budget, audit, shares and peers as tables.

@@ -35,7 +35,7 @@ pub(super) enum Step {
 pub(super) struct Ledger {
     pub(super) path: Option<PathBuf>,
     connection: Mutex<Connection>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) identity: [u8; 32],
     pub(super) instance: Mutex<Instance>,
     #[cfg(test)]

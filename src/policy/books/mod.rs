@@ -164,6 +164,17 @@ impl Budgets {
         Budgets::over(party, ledger.expect("no file, no other process: only memory and random numbers can fail"))
     }
 
+    /// The same ledger for another policy of this party's, such as [`Party::with_unnamed`] makes.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); `Internal` for books that are in memory alone.
+    pub fn of(&self, party: &Party) -> Result<Budgets, psi::Error> {
+        match &self.ledger().path {
+            Some(_) => Budgets::load(party, Arc::clone(&self.ledger().clock)),
+            None => Err(psi::Error::internal("books in memory are for one policy")),
+        }
+    }
+
     fn over(party: &Party, ledger: Ledger) -> Budgets {
         let mut accounts = HashMap::new();
         let mut add = |account: Account, terms: SizesAccount| {
@@ -175,7 +186,7 @@ impl Budgets {
                 add(Account::answering(peer, &share.budget.population), share.sizes());
             }
         }
-        for ask in &party.asks {
+        for ask in party.asks.iter().filter(|ask| !ask.is_for_anybody()) {
             for peer in &ask.of {
                 add(Account::asking(peer, &ask.budget.population), ask.sizes());
             }

@@ -8,6 +8,7 @@ use super::super::names;
 use super::super::party::{
     AggregateRule, Ask, AskedRows, Clip, GroupBy, Identifier, Party, RequesterValues, Share, ShareLines, Sizes,
 };
+use super::super::unnamed::ANYBODY;
 use super::budget::{ask_budget, share_budget};
 use super::reader::{Key, Section, Value};
 
@@ -428,12 +429,25 @@ fn requester_values(value: &Value<'_, '_>) -> Result<Option<RequesterValues>, Co
     Ok(clip(&section)?.map(|clip| RequesterValues { clip, max_rows }))
 }
 
+/// Names of peers, or `"*"` alone.
+fn asked_peers<'s, 'd>(value: &Value<'s, 'd>, party: &Party) -> Result<Vec<(String, Value<'s, 'd>)>, ConfigError> {
+    let named = value.distinct(false, |element| Ok(element.text()?.to_owned()))?;
+    match named.iter().find(|(name, _)| name == ANYBODY) {
+        None => known_peers(value, party),
+        Some(_) if named.len() == 1 => Ok(named),
+        Some((_, element)) => Err(element.error(
+            "names '*' beside other peers",
+            "'*' stands alone, for the peers that no [[peer]] names; write an [[ask]] of its own for it",
+        )),
+    }
+}
+
 /// Reads all `[[ask]]`; peers are those of `party`.
 pub(super) fn asks(top: &Section<'_, '_>, party: &Party) -> Result<Vec<Ask>, ConfigError> {
     let mut asks: Vec<Ask> = Vec::new();
     for value in super::each(top, "ask")? {
         let section = value.section("[[ask]]", ASK)?;
-        let of = known_peers(section.required("of")?, party)?;
+        let of = asked_peers(section.required("of")?, party)?;
         for (peer, element) in &of {
             if let Some(other) = asks.iter().find(|ask| ask.of.contains(peer)) {
                 return Err(element.error(

@@ -7,3 +7,4 @@ mod parse;
 mod permit;
 mod sample;
 mod sentences;
+mod unnamed;
