@@ -192,7 +192,9 @@ mod tests {
             table: "t".to_owned(),
             identifiers: vec!["email".to_owned()],
             filter: None,
-            aggregates: vec![Aggregate::Persons; aggregates],
+            aggregates: vec![Aggregate::Persons.into(); aggregates],
+            group_by: None,
+            own_groups: false,
         }
     }
 

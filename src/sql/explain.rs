@@ -180,7 +180,7 @@ impl fmt::Display for Outline {
         for (index, aggregate) in self.question.aggregates.iter().enumerate() {
             let noise = self.words.get(index).and_then(noise);
             if let Some(line) =
-                [bounds(aggregate, &self.terms), noise].into_iter().flatten().reduce(|a, b| a + "; " + &b)
+                [bounds(&aggregate.aggregate, &self.terms), noise].into_iter().flatten().reduce(|a, b| a + "; " + &b)
             {
                 write!(f, "{MARGIN}          {aggregate}: {line}")?;
             }
@@ -224,6 +224,9 @@ fn bounds(aggregate: &Aggregate, terms: &ShareTerms) -> Option<String> {
         Aggregate::Sum { column } => {
             of(column).and_then(|AggregateTerms { clip: bounds, .. }| bounds.as_ref()).map(clip)
         }
+        Aggregate::Squares { column } => of(column)
+            .and_then(|terms| terms.squares_max.as_ref())
+            .map(|most| format!("one person's sum of squares counts up to {most}")),
         Aggregate::OwnRows { .. } => terms.requester_values.as_ref().map(|own| rows(own.max_rows)),
         Aggregate::OwnSum { .. } => terms.requester_values.as_ref().map(|own| clip(&own.clip)),
     }
@@ -446,10 +449,12 @@ mod tests {
                 identifiers: vec!["email".to_owned(), "phone".to_owned()],
                 filter: Some("category = 'toys'".to_owned()),
                 aggregates: vec![
-                    Aggregate::Persons,
-                    Aggregate::Sum { column: "amount".to_owned() },
-                    Aggregate::Rows { column: "amount".to_owned() },
+                    Aggregate::Persons.into(),
+                    Aggregate::Sum { column: "amount".to_owned() }.into(),
+                    Aggregate::Rows { column: "amount".to_owned() }.into(),
                 ],
+                group_by: None,
+                own_groups: false,
             },
             columns: vec![
                 (vec!["i.email".to_owned()], "email/1".to_owned()),
@@ -469,6 +474,7 @@ mod tests {
                     clip: Some(ClipTerms { min: "0".to_owned(), max: "500".to_owned() }),
                     max_rows: 20,
                     decimals: 2,
+                    squares_max: None,
                 }],
                 filter_on: vec!["category".to_owned()],
                 requester_values: None,
@@ -554,7 +560,7 @@ mod tests {
         let one = Outline {
             question: Question {
                 identifiers: vec!["email".to_owned()],
-                aggregates: vec![Aggregate::Sum { column: "amount".to_owned() }],
+                aggregates: vec![Aggregate::Sum { column: "amount".to_owned() }.into()],
                 ..outline().question
             },
             ..outline()
@@ -562,7 +568,7 @@ mod tests {
         let cost = one.cost().unwrap();
         assert!(cost.bytes_up + cost.bytes_down < 120_000_000, "{cost:?}");
         let own = Outline {
-            question: Question { aggregates: vec![Aggregate::OwnRows { value: 0 }], ..one.question.clone() },
+            question: Question { aggregates: vec![Aggregate::OwnRows { value: 0 }.into()], ..one.question.clone() },
             ..one.clone()
         };
         let mirrored = own.cost().unwrap();

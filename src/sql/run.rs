@@ -84,7 +84,7 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
         terms.push(MatchColumn { normaliser, parts: term.parts.clone() });
     }
     let mut own_words = Vec::new();
-    for (aggregate, word) in query.question.aggregates.iter().zip(&words) {
+    for (asked, word) in query.question.aggregates.iter().zip(&words) {
         let column = |value: u8| {
             query
                 .own_values
@@ -92,10 +92,10 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
                 .copied()
                 .ok_or_else(|| Error::Internal(format!("no own value {value}")))
         };
-        match aggregate {
+        match &asked.aggregate {
             Aggregate::OwnRows { value } => own_words.push((Word::Rows(column(*value)?), word.clone())),
             Aggregate::OwnSum { value, .. } => own_words.push((Word::Sum(column(*value)?), word.clone())),
-            Aggregate::Persons | Aggregate::Rows { .. } | Aggregate::Sum { .. } => {}
+            Aggregate::Persons | Aggregate::Rows { .. } | Aggregate::Sum { .. } | Aggregate::Squares { .. } => {}
         }
     }
     Ok(Settled {
@@ -316,9 +316,8 @@ async fn ask(
     let fillers = ask.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
     let (identifiers, values) = entries_after_filter(&table, None, values, true)?;
     drop(table);
-    let entries = Entries { identifiers, values, fillers };
-    let announced =
-        entries.identifiers.first().map_or(0, |column| datafusion::arrow::array::Array::len(column) as u64) + fillers;
+    let entries = Entries::whole(identifiers, values, fillers);
+    let announced = entries.announced_total();
     let limits = limits(asker.party());
     if announced > limits.persons_max {
         return Err(Error::Caller(format!(
@@ -388,7 +387,8 @@ async fn ask(
             persons_there: answered.peer_persons,
         });
     });
-    Ok(answered.sums)
+    // One cell: the planner asks nothing in groups.
+    answered.cells.into_iter().next().ok_or_else(|| Error::internal("an answer without a cell"))
 }
 
 /// Writes a session's end into the audit. That it could not be written is said in the log: the charge stands, and the

@@ -18,7 +18,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
@@ -40,7 +39,9 @@ use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
-use crate::psi::{Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
+use crate::psi::{
+    Aggregate, AnswerTerms, AskedWord, Entries, Error, FilteredRows, Offer, Question, Responder, SessionId,
+};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
 /// Prepared tables that are kept: a party's few most asked (table, identifiers). Each holds its table's
@@ -358,12 +359,14 @@ impl PolicySource {
         let question = &offer.question;
         let refused = |refusal| Self::refused(peer, refusal);
         let limits = limits(&self.party);
-        limits.check_peer("offer", offer.persons, offer.dummies)?;
+        let parts = offer.persons.len();
+        limits.check_peer("offer", offer.persons_total(), offer.dummies, parts)?;
         // Before any file is touched: a table that is not shared is refused alike, there or not.
         let table = self.party.shared_table(&peer.name, &question.table).map_err(refused)?.table.clone();
         let opened = self.open(&table).await.map_err(self.unreadable(&table))?;
         let schema = opened.provider.schema();
-        let permit = self.party.permit(&peer.name, question, &schema, &offer.normalisers).map_err(refused)?;
+        let permit = self.party.permit(&peer.name, question, &schema, &offer.normalisers, parts).map_err(refused)?;
+        answerable(question)?;
         let filter = question
             .filter
             .as_deref()
@@ -373,7 +376,7 @@ impl PolicySource {
         self.approved(peer, &permit, &offer).await?;
         // Both would be said below as well, but only after the table was read for nothing.
         let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());
-        let (name, offered) = (peer.name.clone(), offer.persons);
+        let (name, offered) = (peer.name.clone(), offer.persons_total());
         off_runtime(move || {
             books.keep_chain(&name, &theirs)?;
             books.open(&account, offered)?.check_left()
@@ -384,22 +387,25 @@ impl PolicySource {
         // Charged before the filter is evaluated: whatever happens after it, and how long it takes, is paid for.
         // The prepared table's length bounds what will be announced, whatever the filter.
         let length = persons.table.persons() as u64;
-        limits.check_own(length, 0)?;
+        limits.check_own(length, 0, parts)?;
         let memory = set_aside(&self.engine, &self.party, &offer, length)?;
-        let account = self.budgets.open(&permit.account, length.max(offer.persons))?;
+        let account = self.budgets.open(&permit.account, length.max(offer.persons_total()))?;
         let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
         let asked = Asked {
             session: offer.session,
             question: canonical(question),
             terms: permit.share.terms().canonical(),
             persons_own: length,
-            persons_peer: Some(offer.persons),
+            persons_peer: Some(offer.persons_total()),
         };
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
         let (dummies, reservation, chain) = off_runtime(move || {
             let dummies = account.dummies()?;
             limits.check_dummies(offered, dummies)?;
+            // Before the charge, by shape alone: the table's length bounds what will be announced, but for fillers.
+            let dummy_rows = dummies.max(offered).saturating_mul(u64::from(columns)).saturating_mul(parts as u64);
+            limits.check_transfers(length.saturating_add(dummy_rows), parts)?;
             let reservation = account.charge(dummies.max(offered), columns, &asked)?;
             Ok::<_, Error>((dummies, reservation, books.chain(&name)?))
         })
@@ -415,8 +421,8 @@ impl PolicySource {
         let (identifiers, values) = off_runtime(move || {
             let mut columns = rows.values.iter();
             let mut values = Vec::new();
-            for (aggregate, terms) in aggregates.iter().zip(&terms).filter(|(aggregate, _)| !aggregate.is_own()) {
-                let (word, column) = match aggregate {
+            for (asked, terms) in aggregates.iter().zip(&terms).filter(|(asked, _)| !asked.is_own()) {
+                let (word, column) = match &asked.aggregate {
                     Aggregate::Persons => (Word::Persons, None),
                     Aggregate::Rows { .. } => (Word::Rows(0), columns.next()),
                     _ => (Word::Sum(0), columns.next()),
@@ -429,8 +435,8 @@ impl PolicySource {
 
         let mut rng = seeded()?;
         let fillers = permit.share.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
-        let entries = Entries { identifiers, values, fillers };
-        let announced = entries.identifiers.first().map_or(0, |column| column.len() as u64) + fillers;
+        let entries = Entries::whole(identifiers, values, fillers);
+        let announced = entries.announced_total();
         tracing::info!(
             peer = peer.name,
             table,
@@ -445,6 +451,7 @@ impl PolicySource {
             dummies,
             words: permit.words.clone(),
             normalisers: permit.normalisers(),
+            labels: permit.labels.clone(),
             minimum_matched: permit.minimum_matched(),
             filtered_rows: permit.filtered_rows(),
             sizes: shared.sizes,
@@ -533,14 +540,30 @@ fn shared_schema(share: &Share, table: &Schema) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
+/// Refuses what the protocol knows and this version cannot compute: before anything is charged.
+fn answerable(question: &Question) -> Result<(), Error> {
+    let words = &question.aggregates;
+    let beyond = question.group_by.is_some()
+        || question.own_groups
+        || words.iter().any(|word| word.when.is_some() || matches!(word.aggregate, Aggregate::Squares { .. }));
+    if beyond {
+        return Err(Error::Refused(
+            "this version answers no question in groups, with a filter per aggregate, or about squares".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// The aggregates over this side's columns that read one, with its name, in the question's order.
-fn owned_words(aggregates: &[Aggregate]) -> Vec<(Word, String)> {
+fn owned_words(aggregates: &[AskedWord]) -> Vec<(Word, String)> {
     aggregates
         .iter()
-        .filter_map(|aggregate| match aggregate {
+        .filter_map(|word| match &word.aggregate {
             Aggregate::Rows { column } => Some((Word::Rows(0), column.clone())),
             Aggregate::Sum { column } => Some((Word::Sum(0), column.clone())),
-            Aggregate::Persons | Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => None,
+            Aggregate::Persons | Aggregate::Squares { .. } | Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => {
+                None
+            }
         })
         .collect()
 }

@@ -235,7 +235,7 @@ fn learned(text: &mut String, asks: &str, run: &Run) {
             sizes.join(", ")
         ),
     );
-    let asked: Vec<String> = run.question.aggregates.iter().map(in_words).collect();
+    let asked: Vec<String> = run.question.aggregates.iter().map(|word| in_words(&word.aggregate)).collect();
     let filter = run.question.filter.as_deref().map(|filter| format!(" where {filter}")).unwrap_or_default();
     margin(
         text,
@@ -256,6 +256,7 @@ fn in_words(aggregate: &Aggregate) -> String {
         Aggregate::Persons => "the number of persons".to_owned(),
         Aggregate::Rows { column } => format!("the number of rows with {column}"),
         Aggregate::Sum { column } => format!("the sum of {column}"),
+        Aggregate::Squares { column } => format!("the sum of squares of {column}"),
         Aggregate::OwnRows { .. } => "the number of the asker's own rows".to_owned(),
         Aggregate::OwnSum { .. } => "the sum of a value of the asker's own".to_owned(),
     }
@@ -354,7 +355,9 @@ mod tests {
             table: "purchases".to_owned(),
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: Some("category = 'toys'".to_owned()),
-            aggregates: vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }],
+            aggregates: vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()],
+            group_by: None,
+            own_groups: false,
         };
         let report = RunReport {
             persons: 1200,

@@ -10,13 +10,13 @@ use super::super::predicate::{decimal, integer_digits, is_wider_integer};
 use super::super::query::{PrivateOutput, ResultColumn};
 use super::flatten::{JoinTree, Remote, Side, position_of};
 use super::refused;
-use crate::psi::{AGGREGATES_MAX, Aggregate, AggregateTerms};
+use crate::psi::{AGGREGATES_MAX, Aggregate, AggregateTerms, AskedWord};
 
 /// What the aggregates of one query come to.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// The distinct words, in the order of their first use.
-    pub(super) aggregates: Vec<Aggregate>,
+    pub(super) aggregates: Vec<AskedWord>,
     /// One per aggregate expression.
     pub(super) outputs: Vec<ResultColumn>,
     /// This side's own values, by value index.
@@ -144,8 +144,9 @@ impl Asked {
 
     /// The index of a word, added if it is new: equal aggregates are asked, and paid, once.
     fn word(&mut self, aggregate: Aggregate) -> usize {
-        self.aggregates.iter().position(|known| *known == aggregate).unwrap_or_else(|| {
-            self.aggregates.push(aggregate);
+        let word = AskedWord::from(aggregate);
+        self.aggregates.iter().position(|known| *known == word).unwrap_or_else(|| {
+            self.aggregates.push(word);
             self.aggregates.len() - 1
         })
     }

@@ -86,6 +86,8 @@ pub(super) fn private_query(
         identifiers: terms.iter().map(|term| term.identifier.clone()).collect(),
         filter,
         aggregates: asked.aggregates,
+        group_by: None,
+        own_groups: false,
     };
     let (local, terms, own_values) = local_side(&tree, conditions.local, terms, asked.own_values)?;
     Ok(PrivateQuery {

@@ -23,7 +23,7 @@ use super::super::functions::{private_intersect_avg, private_intersect_count};
 use super::super::query::{PrivateOutput, PrivateQuery};
 use super::super::register::register;
 use crate::psi::{
-    self, Aggregate, AggregateTerms, ClipTerms, FilteredRows, IdentifierTerms, OutputsTerms, OwnValueTerms, ShareTerms,
+    self, AggregateTerms, AskedWord, ClipTerms, FilteredRows, IdentifierTerms, OutputsTerms, OwnValueTerms, ShareTerms,
     SizesTerms,
 };
 
@@ -56,7 +56,7 @@ fn identifier(name: &str, columns: &[&str], normaliser: &str) -> IdentifierTerms
 
 fn summed(column: &str, decimals: u8) -> AggregateTerms {
     let clip = Some(ClipTerms { min: "0".to_owned(), max: "500".to_owned() });
-    AggregateTerms { column: column.to_owned(), clip, max_rows: 20, decimals }
+    AggregateTerms { column: column.to_owned(), clip, max_rows: 20, decimals, squares_max: None }
 }
 
 fn purchases(table: &str, requester_values: bool) -> SharedTable {
@@ -88,7 +88,13 @@ fn purchases(table: &str, requester_values: bool) -> SharedTable {
                 summed("amount", 2),
                 summed("days", 0),
                 summed("score", 4),
-                AggregateTerms { column: "basket".to_owned(), clip: None, max_rows: 20, decimals: 0 },
+                AggregateTerms {
+                    column: "basket".to_owned(),
+                    clip: None,
+                    max_rows: 20,
+                    decimals: 0,
+                    squares_max: None,
+                },
             ],
             filter_on: ["bought_at", "paid_at", "category", "days"].map(str::to_owned).to_vec(),
             requester_values: requester_values.then_some(OwnValueTerms { clip, max_rows: 5 }),
@@ -229,5 +235,5 @@ fn own_values(query: &PrivateQuery) -> Vec<String> {
 }
 
 fn asked(query: &PrivateQuery) -> Vec<String> {
-    query.question.aggregates.iter().map(Aggregate::to_string).collect()
+    query.question.aggregates.iter().map(AskedWord::to_string).collect()
 }
