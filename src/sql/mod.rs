@@ -42,9 +42,11 @@ mod explain;
 mod functions;
 mod identifiers;
 mod keys;
+mod local;
 mod offload;
 #[cfg(test)]
 mod pair_tests;
+mod parts;
 mod people;
 mod planner;
 mod predicate;
@@ -56,22 +58,24 @@ mod run;
 mod scan;
 mod source;
 mod tables;
+mod totals;
 
 pub use asker::{Asker, PeerLink};
 pub use catalog::{PeerCatalog, PeerSchema, PeerTable, SharedTable};
 pub use config::PsiConfig;
 pub use error::private_query_error;
 pub use exec::PrivateQueryExec;
-pub use explain::{Outcome, PhaseLine, RunReport};
+pub use explain::{ColumnErrors, Outcome, PhaseLine, RunReport};
 pub use functions::{
     PrivateAggregateKind, PrivateAggregatePlanner, ResultPart, private_aggregates, private_intersect_avg,
-    private_intersect_count, private_intersect_sum, psi_error, psi_high, psi_low,
+    private_intersect_count, private_intersect_stddev, private_intersect_sum, private_intersect_var, psi_error,
+    psi_high, psi_low, psi_note,
 };
 pub use identifiers::identifier_functions;
 pub use keys::Keys;
 pub use planner::{PsiPlanner, PsiQueryPlanner, install_psi_planner, with_psi_planner};
 pub use predicate::{FILTER_BYTES_MAX, parse_filter};
-pub use query::{AnswerCell, MatchTerm, PrivateOutput, PrivateQuery, ResultColumn};
+pub use query::{AnswerCell, GroupColumn, MatchTerm, PrivateOutput, PrivateQuery, ResultColumn};
 pub use register::{register, register_books};
 pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;

@@ -28,6 +28,8 @@ pub(super) enum Word {
     Rows(usize),
     /// The values of this column.
     Sum(usize),
+    /// Their squares.
+    Squares(usize),
 }
 
 impl Word {
@@ -35,7 +37,7 @@ impl Word {
     pub(super) fn column(self) -> Option<usize> {
         match self {
             Word::Persons => None,
-            Word::Rows(column) | Word::Sum(column) => Some(column),
+            Word::Rows(column) | Word::Sum(column) | Word::Squares(column) => Some(column),
         }
     }
 }

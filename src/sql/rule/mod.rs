@@ -5,13 +5,15 @@
 //! yet pulled the join apart: `Aggregate` over `Filter` over inner joins over the tables, with ON still
 //! in one piece, in the analyst's order. It works in four steps, a file each: `flatten` (the joins into
 //! leaves and conditions), `terms` (conditions across the sides into identifiers of the share, in match
-//! order), `aggregates` (what is asked), `build` (the node and this side's relation). What then is left
+//! order), `aggregates` and `argument` (what is asked, of which rows), `groups` (GROUP BY), `build` (the node and this side's relation). What then is left
 //! of a peer's table anywhere in the plan, `leftovers` refuses; and `guard` refuses plans that reach the
 //! optimizer without the rule.
 
 mod aggregates;
+mod argument;
 mod build;
 mod flatten;
+mod groups;
 mod guard;
 mod leftovers;
 mod terms;
@@ -24,7 +26,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::AnalyzerRule;
 
-use super::config::{FLOAT_DECIMALS_MAX, PsiConfig};
+use super::config::{FLOAT_DECIMALS_MAX, GroupConflict, PsiConfig};
 use super::predicate::Moment;
 use super::query::PrivateQuery;
 
@@ -47,6 +49,9 @@ impl AnalyzerRule for PsiRule {
             return refused(format!(
                 "psi.float_decimals is {float_decimals}; at most {FLOAT_DECIMALS_MAX} are possible"
             ));
+        }
+        if let Err(reason) = GroupConflict::of(options) {
+            return refused(reason);
         }
         // One moment for the whole statement: equal queries stay equal.
         let mut moment = None;
