@@ -60,6 +60,15 @@ impl Decimal {
         }
     }
 
+    /// The number times itself, if that has no more digits than a number may have.
+    pub(super) fn squared(&self) -> Option<Decimal> {
+        let (unscaled, scale) = self.reduced();
+        let product =
+            unscaled.checked_mul(unscaled).filter(|product| product.unsigned_abs() < 10u128.pow(DIGITS_MAX as u32));
+        let scale = scale.checked_mul(2).filter(|scale| *scale <= SCALE_MAX)?;
+        Some(Decimal { unscaled: product?, scale })
+    }
+
     /// Numerator and denominator (a power of ten) of the number.
     pub(super) fn ratio(&self) -> (i128, u128) {
         let (unscaled, scale) = self.reduced();

@@ -5,7 +5,7 @@
 //! side was charged, and the outcome. It holds no result, no identifier and no value.
 //!
 //! ```text
-//! datafusion-psi/2 receipt
+//! datafusion-psi/3 receipt
 //! offer NAME VALUE                          each pair of the offer, in its order
 //! answer NAME VALUE                         each pair of the answer, in its order
 //! transcript HASH                           64 hexadecimal digits, which follow from the pairs
@@ -15,7 +15,7 @@
 //! outcome released
 //! ```
 //! Each line ends with a line feed. In values a backslash is `\\` and a control character `\u{HEX}`, so that a value
-//! is one line. What is signed is the line `datafusion-psi/2/receipt ROLE`, a line feed, and the text, ROLE being
+//! is one line. What is signed is the line `datafusion-psi/3/receipt ROLE`, a line feed, and the text, ROLE being
 //! `requester` or `responder`, the one that signs: a signature cannot be handed back as the other side's.
 //!
 //! **What it proves.** The requester signs before it has the responder's shares (else a requester could take the answer

@@ -30,6 +30,8 @@ pub struct AnswerTerms {
     pub words: Vec<WordTerms>,
     /// The versioned normaliser of each match column, as the identifiers were normalised here.
     pub normalisers: Vec<String>,
+    /// The labels of the question's `group_by` column, as published; none where it has no such column.
+    pub labels: Vec<String>,
     /// The least noisy number of matched persons; 0 switches the rule off.
     pub minimum_matched: u64,
     /// What the filter did to the announced length.
@@ -46,9 +48,9 @@ pub struct AnswerTerms {
 /// What the responder has seen in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The noisy number of matches per column, dummies included.
+    /// The noisy number of matches per column and part, dummies included: of column 1 each part's, then of column 2, ….
     pub sizes: Vec<u64>,
-    /// The session's dummies per column and party.
+    /// The session's dummies per column, part and party.
     pub dummies: u64,
     /// Entries of the requester's table, as it announced them.
     pub peer_persons: u64,
@@ -92,8 +94,11 @@ impl Responder {
         limits: Limits,
         mut rng: ChaCha20Rng,
     ) -> Result<Self, Error> {
+        if offer.question.group_by.is_some() || offer.question.own_groups {
+            return Err(Error::internal("this version matches in one part and sums under one label"));
+        }
         let aggregates = &offer.question.aggregates;
-        entries.check(offer.columns(), aggregates.iter().filter(|aggregate| !aggregate.is_own()).count())?;
+        entries.check(offer.columns(), aggregates.iter().filter(|aggregate| !aggregate.is_own()).count(), 1)?;
         if terms.words.len() != aggregates.len() {
             return Err(Error::internal("clip bounds for another number of aggregates"));
         }
@@ -122,10 +127,10 @@ impl Responder {
             return Err(Error::internal(format!("this side's chain: {flaw}")));
         }
         let dummies = terms.dummies.max(offer.dummies);
-        limits.check_peer("offer", offer.persons, offer.dummies)?;
+        limits.check_peer("offer", offer.persons_total(), offer.dummies, offer.persons.len())?;
         limits.check_dummies(offer.dummies, terms.dummies)?;
-        limits.check_own(entries.announced(), dummies)?;
-        let persons = offer.persons.min(entries.announced());
+        limits.check_own(entries.announced_total(), dummies, offer.persons.len())?;
+        let persons = offer.persons_total().min(entries.announced_total());
         let mut words = Vec::with_capacity(aggregates.len());
         for (terms, aggregate) in terms.words.into_iter().zip(aggregates) {
             let owner = if aggregate.is_own() { Role::Requester } else { Role::Responder };
@@ -139,11 +144,12 @@ impl Responder {
         let answer = Answer {
             session: offer.session,
             nonce,
-            persons: entries.announced(),
+            persons: entries.announced_total(),
             dummies,
-            tag_bytes: tag_bytes(rows(offer.persons), rows(entries.announced()), columns),
+            tag_bytes: tag_bytes(rows(offer.persons_total()), rows(entries.announced_total()), columns),
             normalisers: terms.normalisers,
             words: words.iter().map(|word| (word.terms.clone(), 8 * word.width.bytes() as u8)).collect(),
+            labels: terms.labels,
             minimum_matched: terms.minimum_matched,
             filtered_rows: terms.filtered_rows,
             sizes: terms.sizes,
@@ -158,7 +164,7 @@ impl Responder {
         let agreed = Agreed {
             transcript: transcript_hash(offer, &answer),
             columns,
-            requester_persons: offer.persons,
+            requester_persons: offer.persons_total(),
             responder_persons: answer.persons,
             dummies,
             words,

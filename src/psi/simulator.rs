@@ -132,12 +132,12 @@ impl Setting {
         }
     }
 
-    fn aggregates(&self) -> Vec<Aggregate> {
+    fn aggregates(&self) -> Vec<AskedWord> {
         let mut aggregates = vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }];
         if self.own_sum {
             aggregates.insert(1, Aggregate::OwnSum { value: 0, decimals: 0 });
         }
-        aggregates
+        aggregates.into_iter().map(AskedWord::from).collect()
     }
 
     fn words(&self) -> Vec<WordTerms> {
@@ -150,7 +150,7 @@ impl Setting {
         let identifiers = (0..self.columns)
             .map(|k| rows.iter().map(|(ids, _)| ids[k].as_deref()).collect::<LargeBinaryArray>())
             .collect();
-        Entries { identifiers, values, fillers }
+        Entries::whole(identifiers, values, fillers)
     }
 
     fn offer(&self) -> OfferTerms {
@@ -163,6 +163,8 @@ impl Setting {
                 identifiers: (0..self.columns).map(|k| format!("id{k}")).collect(),
                 filter: None,
                 aggregates: self.aggregates(),
+                group_by: None,
+                own_groups: false,
             },
             normalisers: vec!["exact/1".to_owned(); self.columns],
             dummies: self.dummies.0,
@@ -191,6 +193,7 @@ impl Setting {
             dummies: self.dummies.1,
             words: self.words(),
             normalisers: vec!["exact/1".to_owned(); self.columns],
+            labels: Vec::new(),
             minimum_matched: self.minimum_matched,
             filtered_rows: FilteredRows::Hide,
             sizes: self.published().sizes,
@@ -328,7 +331,7 @@ fn person(ids: &[&str], value: i128) -> (Vec<Option<String>>, i128) {
 fn check(setting: &Setting) {
     let (answered, outcome) = run(setting, &mut pass).map_err(Failure::error).unwrap();
     let (sizes, sums) = setting.expected();
-    assert_eq!(answered.sums, sums);
+    assert_eq!(answered.cells, [sums]);
     assert_eq!(answered.sizes, outcome.sizes);
     let dummies = setting.dummies.0.max(setting.dummies.1);
     assert_eq!((answered.dummies, outcome.dummies), (dummies, dummies));

@@ -5,42 +5,74 @@ use rand_chacha::ChaCha20Rng;
 
 use crate::crypto::{ElementColumn, HashDomain, Permutation, SecretScalar, Source, choose_half, hash_and_blind};
 
-use super::{COLUMNS_MAX, Error};
+use super::{COLUMNS_MAX, Error, PARTS_MAX};
 
 /// What a party brings to a session: its prepared table, filter applied.
 ///
 /// `Debug` is not derived: identifiers and values are what the protocol hides.
 pub struct Entries {
     /// K columns of n normalised identifiers each, in match order; null: the entry has none in this column. A null that
-    /// a filter made keeps its identifier's bytes behind it, as [`prepare`](super::prepare) leaves them.
+    /// a filter made keeps its identifier's bytes behind it, as [`prepare`](super::prepare) leaves them. Within a column
+    /// no identifier occurs twice, in whatever parts.
     pub identifiers: Vec<LargeBinaryArray>,
-    /// For each aggregate that this party owns, in the question's order, n totals: scaled and clipped.
+    /// Columns of n totals each, scaled and clipped. Of the requester: one for each aggregate that it owns, in the question's
+    /// order. Of the responder: one for each aggregate that it owns *and label*, the column of label l of the w-th of
+    /// these aggregates at w · labels + l (labels = 1 where the question has no `group_by`).
     pub values: Vec<Vec<i128>>,
+    /// How the n entries, in their order, fall into parts: the requester's one after the other, 1 to [`PARTS_MAX`]; the
+    /// responder always has one.
+    pub parts: Vec<EntryPart>,
+}
+
+/// One part of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryPart {
+    /// How many of the entries are its own.
+    pub persons: usize,
     /// Entries without any identifier to add, so that the number of entries is not that of the persons.
     pub fillers: u64,
 }
 
 impl Entries {
-    /// Checks the shape: 1..=8 columns of equal length, as many totals in each value column.
-    pub(crate) fn check(&self, columns: usize, values: usize) -> Result<(), Error> {
+    /// Entries of one part.
+    pub fn whole(identifiers: Vec<LargeBinaryArray>, values: Vec<Vec<i128>>, fillers: u64) -> Self {
+        let persons = identifiers.first().map_or(0, Array::len);
+        Entries { identifiers, values, parts: vec![EntryPart { persons, fillers }] }
+    }
+
+    /// Checks the shape: 1..=8 columns of equal length, as many totals in each value column, and 1 to `parts_max` parts
+    /// that the entries fall into.
+    pub(crate) fn check(&self, columns: usize, values: usize, parts_max: usize) -> Result<(), Error> {
         let shape =
             |what: String| Err(Error::internal(format!("the prepared table does not fit the question: {what}")));
         if self.identifiers.len() != columns || !(1..=COLUMNS_MAX).contains(&columns) {
             return shape(format!("{} identifier columns for {columns}", self.identifiers.len()));
         }
         if self.values.len() != values {
-            return shape(format!("{} value columns for {values} aggregates", self.values.len()));
+            return shape(format!("{} value columns for {values} words", self.values.len()));
         }
         let rows = self.identifiers[0].len();
         if self.identifiers.iter().any(|column| column.len() != rows) || self.values.iter().any(|v| v.len() != rows) {
             return shape("columns of different lengths".to_owned());
         }
+        if !(1..=parts_max.min(PARTS_MAX)).contains(&self.parts.len()) {
+            return shape(format!("{} parts where 1 to {parts_max} are possible", self.parts.len()));
+        }
+        let fall = self.parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.persons));
+        if fall != rows {
+            return shape(format!("{fall} entries in its parts, {rows} in all"));
+        }
         Ok(())
     }
 
-    /// Persons and fillers: what the hello announces.
-    pub(crate) fn announced(&self) -> u64 {
-        self.identifiers.first().map_or(0, |column| column.len() as u64) + self.fillers
+    /// Persons and fillers of each part: what the hello announces.
+    pub fn announced(&self) -> Vec<u64> {
+        self.parts.iter().map(|part| (part.persons as u64).saturating_add(part.fillers)).collect()
+    }
+
+    /// Persons and fillers of all parts.
+    pub fn announced_total(&self) -> u64 {
+        self.announced().into_iter().fold(0, u64::saturating_add)
     }
 }
 
@@ -64,7 +96,7 @@ impl WireTable {
     pub(crate) fn new(entries: Entries, dummies: u64, transcript: &[u8; 32], rng: &mut ChaCha20Rng) -> Self {
         let columns = entries.identifiers.len();
         let persons = entries.identifiers[0].len();
-        let announced = entries.announced() as usize;
+        let announced = entries.announced_total() as usize;
         let chosen = (0..columns).map(|_| choose_half(dummies, rng)).collect();
         let rows = announced + columns * dummies as usize;
         WireTable {
@@ -143,11 +175,8 @@ mod tests {
 
     fn entries(persons: usize, columns: usize, fillers: u64) -> Entries {
         let column = || LargeBinaryArray::from_iter((0..persons).map(|i| Some(format!("person-{i}"))));
-        Entries {
-            identifiers: (0..columns).map(|_| column()).collect(),
-            values: vec![(0..persons as i128).collect()],
-            fillers,
-        }
+        let identifiers = (0..columns).map(|_| column()).collect();
+        Entries::whole(identifiers, vec![(0..persons as i128).collect()], fillers)
     }
 
     #[test]
@@ -183,11 +212,24 @@ mod tests {
 
     #[test]
     fn a_table_of_another_shape_than_the_question_is_refused() {
-        assert!(entries(3, 2, 0).check(2, 1).is_ok());
-        assert!(entries(3, 2, 0).check(1, 1).is_err());
-        assert!(entries(3, 2, 0).check(2, 2).is_err());
+        assert!(entries(3, 2, 0).check(2, 1, 1).is_ok());
+        assert!(entries(3, 2, 0).check(1, 1, 1).is_err());
+        assert!(entries(3, 2, 0).check(2, 2, 1).is_err());
         let mut uneven = entries(3, 2, 0);
         uneven.values[0].pop();
-        assert!(uneven.check(2, 1).is_err());
+        assert!(uneven.check(2, 1, 1).is_err());
+        let parts = |persons: &[usize]| Entries {
+            parts: persons.iter().map(|persons| EntryPart { persons: *persons, fillers: 1 }).collect(),
+            ..entries(3, 2, 0)
+        };
+        assert!(parts(&[2, 0, 1]).check(2, 1, PARTS_MAX).is_ok());
+        assert_eq!(parts(&[2, 0, 1]).announced(), [3, 1, 2]);
+        assert!(parts(&[2, 0, 1]).check(2, 1, 1).is_err());
+        assert!(parts(&[2, 0]).check(2, 1, PARTS_MAX).is_err());
+        assert!(parts(&[2, usize::MAX]).check(2, 1, PARTS_MAX).is_err());
+        assert!(parts(&[]).check(2, 1, PARTS_MAX).is_err());
+        let most = [&[3][..], &[0; PARTS_MAX - 1]].concat();
+        assert!(parts(&most).check(2, 1, PARTS_MAX).is_ok());
+        assert!(parts(&[&most[..], &[0]].concat()).check(2, 1, PARTS_MAX + 1).is_err());
     }
 }

@@ -130,6 +130,7 @@ pub(super) fn person_values(
             let rows_max = u64::try_from(terms.max).map_err(|_| Error::internal("a count's bound below zero"))?;
             person_row_counts(table, passing, column()?, rows_max).map_err(caller)
         }
+        Word::Squares(_) => Err(Error::internal("squares")),
         Word::Sum(_) => {
             let values = column()?;
             let scale = scale_of(values.data_type(), terms.decimals).map_err(caller)?;

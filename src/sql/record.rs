@@ -20,7 +20,15 @@ pub(super) fn canonical(question: &Question) -> String {
 pub(super) fn asked(question: &Question) -> String {
     let aggregates: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
     let filter = question.filter.as_deref().unwrap_or("none");
-    format!("match by {}; ask {}; filter {filter}", question.identifiers.join(", "), aggregates.join(", "))
+    let mut text =
+        format!("match by {}; ask {}; filter {filter}", question.identifiers.join(", "), aggregates.join(", "));
+    if let Some(column) = &question.group_by {
+        text += &format!("; group by {column}");
+    }
+    if question.own_groups {
+        text += "; in groups of the asker's own";
+    }
+    text
 }
 
 /// Sets the memory of one answered session aside, for as long as it runs: by announced counts alone.
@@ -35,7 +43,9 @@ pub(super) fn set_aside(
 ) -> Result<MemoryReservation, Error> {
     let columns = offer.question.identifiers.len() as u64;
     let words = offer.question.aggregates.len() as u64;
-    let bytes = offer.persons * (32 * columns + 64) + persons * (64 * columns + 16 * words + 64);
+    let parts = offer.persons.len() as u64;
+    // An oblivious transfer takes 16 bytes, one per part and entry.
+    let bytes = offer.persons_total() * (32 * columns + 64) + persons * (64 * columns + 16 * words + 16 * parts + 48);
     let held = MemoryConsumer::new(format!("session {}", offer.session)).register(&engine.runtime_env().memory_pool);
     held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|_| {
         Error::Environment(format!(

@@ -369,13 +369,15 @@ mod tests {
             table: "purchases".to_owned(),
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: Some("category = 'toys'".to_owned()),
-            aggregates: vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }],
+            aggregates: vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()],
+            group_by: None,
+            own_groups: false,
         };
         let report = RunReport {
             persons: 1200,
             phases: vec![PhaseLine { phase: psi::Phase::Columns, seconds: 1.0, rows: 9, bytes: (1_500_000, 20_000) }],
             outcome: Some(Outcome {
-                sizes: vec![("email".to_owned(), 1500), ("phone".to_owned(), 990)],
+                sizes: vec![("email".to_owned(), vec![1500]), ("phone".to_owned(), vec![990])],
                 dummies: 2000,
                 persons_there: 4021,
             }),

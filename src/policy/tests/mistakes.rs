@@ -319,7 +319,7 @@ sizes = { exact = true }
             // a misspelt bound
             "max = 500",
             "maks = 500",
-            "party.toml:24: [[share]]: 'aggregates': 'amount': unknown key 'maks'; possible keys: min, max, max_rows, decimals",
+            "party.toml:24: [[share]]: 'aggregates': 'amount': unknown key 'maks'; possible keys: min, max, max_rows, decimals, squares_max",
         ),
         (
             // requester_values = true

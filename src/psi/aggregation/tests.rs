@@ -84,7 +84,7 @@ impl Case {
             THEIRS => (self.persons.1, self.fillers.1, self.values.1.clone()),
         };
         let identifiers = (0..self.columns).map(|_| (0..persons).map(|_| None::<&[u8]>).collect()).collect();
-        WireTable::new(Entries { identifiers, values, fillers }, self.dummies, &[9; 32], &mut self.rng(role as u64))
+        WireTable::new(Entries::whole(identifiers, values, fillers), self.dummies, &[9; 32], &mut self.rng(role as u64))
     }
 
     /// Which rows of a wire table matched: any, since sums do not ask how.

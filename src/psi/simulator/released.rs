@@ -25,7 +25,7 @@ fn a_released_word_is_the_exact_sum_and_the_responder_s_noise_for_the_requester_
         let mut rng = ChaCha20Rng::seed_from_u64(seed ^ u64::MAX);
         rng.fill_bytes(&mut [0; 32]);
         let expected: Vec<i128> = setting.expected().1.iter().map(|sum| sum + setting.noise.sample(&mut rng)).collect();
-        assert_eq!(answered.sums, expected);
+        assert_eq!(answered.cells, [expected]);
         assert_eq!((answered.receipt, outcome.receipt), (None, None));
     }
 }
@@ -41,7 +41,7 @@ fn released_words_have_the_law_of_the_noise_around_the_exact_sums() {
     for seed in 0..u64::from(sessions) {
         let session = Setting { seed: seed + 1000, ..setting.clone() };
         let (answered, _) = run(&session, &mut pass).map_err(Failure::error).unwrap();
-        for (sum, exact) in answered.sums.iter().zip(&exact) {
+        for (sum, exact) in answered.cells[0].iter().zip(&exact) {
             seen[((sum - exact).clamp(-4, 4) + 4) as usize] += 1;
         }
     }
@@ -147,7 +147,7 @@ fn a_receipt_with_any_line_dropped_doubled_moved_or_changed_is_none() {
     for (end, found) in [("", false), ("\n", true), ("\r\n", false), ("\n\n", false)] {
         assert_eq!(Receipt::parse(&format!("{}{end}", text.trim_end())).is_ok(), found, "{end:?}");
     }
-    let other = text.replacen("datafusion-psi/2 receipt", "datafusion-psi/3 receipt", 1);
+    let other = text.replacen("datafusion-psi/3 receipt", "datafusion-psi/2 receipt", 1);
     assert!(matches!(Receipt::parse(&other), Err(Error::Incompatible(_))));
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::psi::{FilteredRows, GroupTerms, IdentifierTerms, Phase};
+use crate::psi::{AskedWord, FilteredRows, GroupTerms, IdentifierTerms, Phase};
 
 fn outline() -> Outline {
     Outline {
@@ -9,10 +9,12 @@ fn outline() -> Outline {
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: Some("category = 'toys'".to_owned()),
             aggregates: vec![
-                Aggregate::Persons,
-                Aggregate::Sum { column: "amount".to_owned() },
-                Aggregate::Rows { column: "amount".to_owned() },
+                Aggregate::Persons.into(),
+                Aggregate::Sum { column: "amount".to_owned() }.into(),
+                Aggregate::Rows { column: "amount".to_owned() }.into(),
             ],
+            group_by: None,
+            own_groups: false,
         },
         columns: vec![
             (vec!["i.email".to_owned()], "email/1".to_owned()),
@@ -32,6 +34,7 @@ fn outline() -> Outline {
                 clip: Some(ClipTerms { min: "0".to_owned(), max: "500".to_owned() }),
                 max_rows: 20,
                 decimals: 2,
+                squares_max: Some("250000".to_owned()),
             }],
             filter_on: vec!["category".to_owned()],
             requester_values: None,
@@ -45,6 +48,8 @@ fn outline() -> Outline {
             period: "forever".to_owned(),
             approval: false,
         },
+        own_groups: Vec::new(),
+        adds_persons: false,
         words: Vec::new(),
         own: Ok(OwnOutline {
             dummies: 900,
@@ -117,7 +122,7 @@ fn one_identifier_and_one_sum_at_a_million_rows_stay_within_the_bytes_of_the_pla
     let one = Outline {
         question: Question {
             identifiers: vec!["email".to_owned()],
-            aggregates: vec![Aggregate::Sum { column: "amount".to_owned() }],
+            aggregates: vec![Aggregate::Sum { column: "amount".to_owned() }.into()],
             ..outline().question
         },
         ..outline()
@@ -125,7 +130,7 @@ fn one_identifier_and_one_sum_at_a_million_rows_stay_within_the_bytes_of_the_pla
     let cost = one.cost().unwrap();
     assert!(cost.bytes_up + cost.bytes_down < 120_000_000, "{cost:?}");
     let own = Outline {
-        question: Question { aggregates: vec![Aggregate::OwnRows { value: 0 }], ..one.question.clone() },
+        question: Question { aggregates: vec![Aggregate::OwnRows { value: 0 }.into()], ..one.question.clone() },
         ..one.clone()
     };
     let mirrored = own.cost().unwrap();
@@ -134,6 +139,70 @@ fn one_identifier_and_one_sum_at_a_million_rows_stay_within_the_bytes_of_the_pla
         (cost.bytes_down, cost.bytes_up),
         "equal tables, roles swapped"
     );
+}
+
+fn errors(name: &str, rows: &[Option<f64>]) -> ColumnErrors {
+    ColumnErrors { name: name.to_owned(), rows: rows.to_vec() }
+}
+
+/// By a column of the peer's and groups of one's own.
+fn grouped() -> Outline {
+    let base = outline();
+    let mut terms = base.terms.clone();
+    let labels = ["toys", "books", "garden"].map(str::to_owned).to_vec();
+    terms.group_by = vec![GroupTerms { column: "category".to_owned(), labels }];
+    (terms.max_labels, terms.max_parts) = (2, 20);
+    terms.outputs =
+        OutputsTerms::Private { per_query: "epsilon 2/5".to_owned(), epsilon: 4.0, delta: None, queries: 10 };
+    let noisy = |noise: &str, decimals| WordTerms { min: 0, max: 9, decimals, noise: noise.parse().unwrap() };
+    Outline {
+        question: Question {
+            aggregates: vec![
+                Aggregate::Sum { column: "amount".to_owned() }.into(),
+                AskedWord { when: Some("bought = 1".to_owned()), ..Aggregate::Squares { column: "amount".to_owned() }.into() },
+                Aggregate::Persons.into(),
+            ],
+            group_by: Some("category".to_owned()),
+            own_groups: true,
+            ..base.question.clone()
+        },
+        terms,
+        own_groups: vec!["i.campaign".to_owned(), "i.segment".to_owned()],
+        adds_persons: true,
+        words: vec![noisy("laplace 100/1", 2), noisy("laplace 1000/1", 4), noisy("laplace 2/1", 0)],
+        ..base
+    }
+}
+
+#[test]
+fn the_outline_of_a_grouped_query_says_what_its_rows_are_and_what_the_groups_cost() {
+    insta::assert_snapshot!(lines(&grouped()), @"");
+    let labels = Outline { question: Question { own_groups: false, ..grouped().question }, ..grouped() };
+    insta::assert_snapshot!(
+        lines(&labels).lines().filter(|line| line.starts_with("groups") || line.contains("the answer has")).collect::<Vec<_>>().join("\n"),
+        @""
+    );
+    // One transfer per entry and group, of every label's numbers: 20 groups and 3 labels of 3 words.
+    let one = |own_groups| {
+        let question = Question { group_by: None, own_groups, ..grouped().question };
+        Outline { question, dummies_there: Ok(0), own: Ok(OwnOutline { dummies: 0, ..outline().own.unwrap() }), ..grouped() }
+    };
+    let (without, with) = (one(false).cost().unwrap(), one(true).cost().unwrap());
+    assert_eq!(with.bytes_down - without.bytes_down, 19 * 3 * 8 * 1_000_000);
+    assert_eq!(with.bytes_up - without.bytes_up, 19 * 8 * 1_000_000);
+}
+
+#[test]
+fn the_sizes_of_several_groups_are_listed_and_of_many_cut_short() {
+    let outcome = |sizes: Vec<u64>, dummies| RunReport {
+        parts: sizes.len(),
+        outcome: Some(Outcome { sizes: vec![("email".to_owned(), sizes)], dummies, persons_there: 9 }),
+        ..RunReport::default()
+    };
+    let line = |report: &RunReport| lines(report).lines().last().unwrap().to_owned();
+    assert_eq!(line(&outcome(vec![600, 650, 10], 1200)), "matched by email, group by group: 0, 50, 0, each ± 24 persons (95 %)");
+    let many = line(&outcome((0..30).collect(), 0));
+    assert!(many.ends_with("18, 19 and 10 more persons"), "{many}");
 }
 
 #[test]
@@ -149,16 +218,17 @@ fn the_report_shows_every_phase_and_the_noisy_sizes_with_their_error() {
             PhaseLine { phase: Phase::Elements(2), seconds: 123.0, rows: 3100, bytes: (70_400, 28_800) },
         ],
         outcome: Some(Outcome {
-            sizes: vec![("email".to_owned(), 700), ("phone".to_owned(), 610)],
+            sizes: vec![("email".to_owned(), vec![700]), ("phone".to_owned(), vec![610])],
             dummies: 1200,
             persons_there: 2200,
         }),
         errors: vec![
-            ("buyers".to_owned(), Some(0.0)),
-            ("revenue".to_owned(), Some(1234.5)),
-            ("mean".to_owned(), Some(0.0625)),
-            ("other".to_owned(), None),
+            errors("buyers", &[Some(0.0)]),
+            errors("revenue", &[Some(1234.5)]),
+            errors("mean", &[Some(0.0625), None, Some(2.0)]),
+            errors("other", &[None]),
         ],
+        parts: 1,
     };
     insta::assert_snapshot!(lines(&report), @r"
     local:    0.250 s, 1,200 rows, 1,000 persons, 3 identifiers not normalised, 2 dropped as repeated
@@ -170,8 +240,8 @@ fn the_report_shows_every_phase_and_the_noisy_sizes_with_their_error() {
     matched by phone: 610 lines, some 600 of them dummies: 10 ± 24 persons (95 %)
     answer:   buyers is exact
     answer:   revenue ± 1,235 (95 %)
-    answer:   mean ± 0.062 (95 %)
-    answer:   other has no bound: its count may be zero
+    answer:   mean ± 0.062 to 2 (95 %); none for 1 row
+    answer:   other has no bound: its count may be too small
     ");
 }
 
