@@ -2,6 +2,7 @@
 
 mod answers;
 mod frames;
+mod groups;
 mod kit;
 mod planning;
 mod refusals;
