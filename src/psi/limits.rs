@@ -3,7 +3,7 @@
 use crate::dp::Clip;
 use crate::mpc::WordWidth;
 
-use super::{Error, PeerMisbehaved, WordTerms};
+use super::{Error, PeerMisbehaved, Question, WORDS_PER_ROW_MAX, WordTerms};
 
 /// Limits of one session. Every number that a peer announces is held against them before anything is sized by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +122,34 @@ pub(crate) fn word_width(persons: u64, terms: &WordTerms) -> Result<WordWidth, E
             crate::dp::WordWidth::Bits128 => WordWidth::Bits128,
         })
         .map_err(|error| refused(&error))
+}
+
+/// What the policy's check of a question has already refused, held again by both sessions: the shape of the words, `labels`
+/// being 0 where the question is by no column, and of the transfers over `responder_rows` on the wire.
+pub(crate) fn check_shape(
+    limits: &Limits,
+    question: &Question,
+    labels: usize,
+    responder_rows: u64,
+    parts: usize,
+) -> Result<(), Error> {
+    let own = question.aggregates.iter().filter(|word| word.is_own()).count();
+    let theirs = question.aggregates.len() - own;
+    if labels > 0 && own > 0 {
+        return Err(Error::Refused(
+            "a value of the requester's own cannot be summed by labels of the responder's: the label stands at one end of a \
+             pair, the value at the other"
+                .to_owned(),
+        ));
+    }
+    let words = theirs * labels.max(1);
+    if words > WORDS_PER_ROW_MAX {
+        return Err(Error::Refused(format!(
+            "{theirs} aggregates by {labels} labels are {words} numbers of each person, and at most {WORDS_PER_ROW_MAX} are \
+             possible: ask for fewer at once"
+        )));
+    }
+    if theirs > 0 { limits.check_transfers(responder_rows, parts) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use crate::dp::{Reservation, Spent};
 
 use super::frame::{Inbound, Outbound};
 use super::hello::{Answer, chain_flaw, transcript_hash};
-use super::limits::word_width;
+use super::limits::{check_shape, word_width};
 use super::matching::tag_bytes;
 use super::release::{Closing, Witnessed};
-use super::run::{Agreed, AgreedWord, Run};
+use super::run::{Agreed, AgreedWord, Finished, Run};
 use super::{
     ChainLink, Entries, Error, Limits, Offer, Output, PARTS_MAX, PeerMisbehaved, Phase, Progress, Question, Receipts,
     Role, Session, SessionId, ShareTerms, SignedReceipt, SizesTerms, Witness, WordTerms, hello_schema,
@@ -129,14 +129,12 @@ impl Requester {
         mut rng: ChaCha20Rng,
     ) -> Result<Self, Error> {
         let own = terms.question.aggregates.iter().filter(|aggregate| aggregate.is_own()).count();
-        if terms.question.group_by.is_some() || terms.question.own_groups {
-            return Err(Error::internal("this version matches in one part and sums under one label"));
-        }
         let parts_max = if terms.question.own_groups { PARTS_MAX } else { 1 };
         entries.check(terms.question.identifiers.len(), own, parts_max)?;
         if terms.words.len() != terms.question.aggregates.len() {
             return Err(Error::internal("clip bounds for another number of aggregates"));
         }
+        labels_of(&terms.published, &terms.question)?;
         if let Some(flaw) = chain_flaw(&terms.chain) {
             return Err(Error::internal(format!("this side's chain: {flaw}")));
         }
@@ -180,7 +178,7 @@ impl Requester {
         };
         let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().responder_persons);
         let finished = run.finish()?;
-        let (cells, sizes, receipt) = (vec![finished.sums], finished.sizes, finished.receipt);
+        let Finished { cells, sizes, receipt } = finished;
         Ok(Answered { cells, sizes, dummies, peer_persons, receipt })
     }
 
@@ -211,9 +209,10 @@ impl Requester {
         if answer.receipts != offer.receipts {
             return Err(wrong("receipts", "is not the offer's".to_owned()));
         }
-        check_published(&hello.published, answer, &offer.responder)?;
-        let columns = offer.columns();
-        let rows = |persons: u64| persons + columns as u64 * answer.dummies;
+        check_published(&hello.published, &offer.question, answer, &offer.responder)?;
+        let (columns, parts) = (offer.columns(), offer.persons.len());
+        let rows = |persons: u64| persons + (parts * columns) as u64 * answer.dummies;
+        check_shape(&self.limits, &offer.question, answer.labels.len(), rows(answer.persons), parts)?;
         if answer.tag_bytes != tag_bytes(rows(offer.persons_total()), rows(answer.persons), columns) {
             return Err(wrong("tag-bytes", "do not follow from the counts".to_owned()));
         }
@@ -241,10 +240,11 @@ impl Requester {
         Ok(Agreed {
             transcript: transcript_hash(offer, answer),
             columns,
-            requester_persons: offer.persons_total(),
+            requester_parts: offer.persons.clone(),
             responder_persons: answer.persons,
             dummies: answer.dummies,
             words,
+            labels: answer.labels.len().max(1),
             minimum_matched: answer.minimum_matched,
             ot_width: answer.ot_width,
         })
@@ -385,7 +385,7 @@ impl Session for Requester {
 }
 
 /// The answer against the terms that the share's owner has published.
-fn check_published(published: &ShareTerms, answer: &Answer, responder: &str) -> Result<(), Error> {
+fn check_published(published: &ShareTerms, question: &Question, answer: &Answer, responder: &str) -> Result<(), Error> {
     let (rows, outputs) = (published.filtered_rows.name(), published.outputs.per_query()?);
     let changed = |what: &str, then: String, now: String| {
         if then == now {
@@ -395,10 +395,23 @@ fn check_published(published: &ShareTerms, answer: &Answer, responder: &str) -> 
             "{responder}'s terms have changed since the query was planned ({what} was {then}, is {now}); run the query again"
         )))
     };
+    let labels = labels_of(published, question)?;
+    changed("group_by", labels.join(", "), answer.labels.join(", "))?;
+    if labels != answer.labels {
+        let reason = "is not as published".to_owned();
+        return Err(PeerMisbehaved::Hello { message: "answer", field: "label".to_owned(), reason }.into());
+    }
     changed("minimum_matched", published.minimum_matched.to_string(), answer.minimum_matched.to_string())?;
     changed("filtered_rows", rows.to_owned(), answer.filtered_rows.name().to_owned())?;
     changed("sizes", published.sizes.to_string(), answer.sizes.to_string())?;
     changed("outputs", outputs.to_string(), answer.outputs.to_string())
+}
+
+/// The labels of the question's `group_by` column, as published.
+fn labels_of<'p>(published: &'p ShareTerms, question: &Question) -> Result<&'p [String], Error> {
+    let Some(column) = &question.group_by else { return Ok(&[]) };
+    let group = published.group_by.iter().find(|group| group.column == *column);
+    group.map(|group| &group.labels[..]).ok_or_else(|| Error::internal("a question by a column without labels"))
 }
 
 /// What a hello says where this side has these keys.

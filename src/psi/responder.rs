@@ -11,7 +11,7 @@ use crate::dp::{QueryOutputs, Reservation};
 
 use super::frame::Outbound;
 use super::hello::{Answer, chain_flaw, transcript_hash};
-use super::limits::word_width;
+use super::limits::{check_shape, word_width};
 use super::matching::tag_bytes;
 use super::release::{Closing, Witnessed};
 use super::requester::{Charge, failed, receipts};
@@ -94,11 +94,13 @@ impl Responder {
         limits: Limits,
         mut rng: ChaCha20Rng,
     ) -> Result<Self, Error> {
-        if offer.question.group_by.is_some() || offer.question.own_groups {
-            return Err(Error::internal("this version matches in one part and sums under one label"));
-        }
         let aggregates = &offer.question.aggregates;
-        entries.check(offer.columns(), aggregates.iter().filter(|aggregate| !aggregate.is_own()).count(), 1)?;
+        if terms.labels.is_empty() == offer.question.group_by.is_some() {
+            return Err(Error::internal("labels for a question by no column, or none for one by a column"));
+        }
+        let (parts, labels) = (offer.persons.len(), terms.labels.len().max(1));
+        let owned = aggregates.iter().filter(|aggregate| !aggregate.is_own()).count();
+        entries.check(offer.columns(), owned * labels, 1)?;
         if terms.words.len() != aggregates.len() {
             return Err(Error::internal("clip bounds for another number of aggregates"));
         }
@@ -127,9 +129,12 @@ impl Responder {
             return Err(Error::internal(format!("this side's chain: {flaw}")));
         }
         let dummies = terms.dummies.max(offer.dummies);
-        limits.check_peer("offer", offer.persons_total(), offer.dummies, offer.persons.len())?;
+        limits.check_peer("offer", offer.persons_total(), offer.dummies, parts)?;
         limits.check_dummies(offer.dummies, terms.dummies)?;
-        limits.check_own(entries.announced_total(), dummies, offer.persons.len())?;
+        limits.check_own(entries.announced_total(), dummies, parts)?;
+        let columns = offer.columns();
+        let rows = |persons: u64| persons + (parts * columns) as u64 * dummies;
+        check_shape(&limits, &offer.question, terms.labels.len(), rows(entries.announced_total()), parts)?;
         let persons = offer.persons_total().min(entries.announced_total());
         let mut words = Vec::with_capacity(aggregates.len());
         for (terms, aggregate) in terms.words.into_iter().zip(aggregates) {
@@ -137,8 +142,6 @@ impl Responder {
             let width = word_width(persons, &terms)?;
             words.push(AgreedWord { owner, terms, width });
         }
-        let columns = offer.columns();
-        let rows = |persons: u64| persons + columns as u64 * dummies;
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
         let answer = Answer {
@@ -158,16 +161,19 @@ impl Responder {
             receipts: offer.receipts,
             ot_width: offer.ot_width,
         };
-        // All of it, for the requester's own words too, before the answer leaves: how long it takes says nothing then.
-        let noise = Zeroizing::new(words.iter().map(|word| word.terms.noise.sample(&mut rng)).collect());
+        // All of it, for the requester's own words too and in every cell, before the answer leaves: how long it takes says
+        // nothing then.
+        let drawn = (0..parts * labels).flat_map(|_| &words).map(|word| word.terms.noise.sample(&mut rng));
+        let noise = Zeroizing::new(drawn.collect());
         let witnessed = witness.map(|witness| Witnessed { witness, offer: offer.clone(), answer: answer.clone() });
         let agreed = Agreed {
             transcript: transcript_hash(offer, &answer),
             columns,
-            requester_persons: offer.persons_total(),
+            requester_parts: offer.persons.clone(),
             responder_persons: answer.persons,
             dummies,
             words,
+            labels,
             minimum_matched: answer.minimum_matched,
             ot_width: answer.ot_width,
         };
@@ -185,7 +191,7 @@ impl Responder {
         let Stage::Run(run) = self.stage else {
             return Err(Error::internal("the outcome of a session that has not ended"));
         };
-        let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().requester_persons);
+        let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().requester_parts.iter().sum());
         let finished = run.finish()?;
         Ok(Outcome { sizes: finished.sizes, dummies, peer_persons, receipt: finished.receipt })
     }
