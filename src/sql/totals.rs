@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt16Array};
 use datafusion::arrow::compute::{and, cast};
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::logical_expr::Expr;
 
-use super::people::{Word, person_values};
+use super::people::{Word, person_values, person_values_by_label};
 use super::predicate::parse_filter;
 use super::scan::Rows;
 use crate::policy::Permit;
-use crate::psi::prepare::PreparedTable;
+use crate::psi::prepare::{LabelChoice, PreparedTable, label_choice};
 use crate::psi::{Aggregate, Error, Question, WordTerms};
 
 /// What a question reads of a table.
@@ -108,13 +108,32 @@ impl Wanted {
     /// # Errors
     /// By types and bounds alone.
     pub(super) fn totals(&self, table: &PreparedTable, rows: &Rows) -> Result<Vec<Vec<i128>>, Error> {
+        let choice = self.group.as_ref().map(|group| self.choice(group, table, rows)).transpose()?;
         let mut totals = Vec::with_capacity(self.words.len());
         for word in &self.words {
             let column = word.column.and_then(|column| rows.values.get(column));
-            let passing = self.counting(word, rows)?;
-            totals.push(person_values(table, passing.as_ref(), column, word.word, &word.terms)?);
+            match &choice {
+                None => {
+                    let passing = self.counting(word, rows)?;
+                    totals.push(person_values(table, passing.as_ref(), column, word.word, &word.terms)?);
+                }
+                Some(choice) => {
+                    // The question's own filter is in the choice.
+                    let passing = word.when.and_then(|when| rows.passing.get(when));
+                    let labels = person_values_by_label(table, choice, passing, column, word.word, &word.terms)?;
+                    totals.extend(labels);
+                }
+            }
         }
         Ok(totals)
+    }
+
+    /// The labels that each person counts in.
+    fn choice(&self, group: &Group, table: &PreparedTable, rows: &Rows) -> Result<LabelChoice, Error> {
+        let column = rows.values.get(group.column).ok_or_else(|| Error::internal("no column of labels"))?;
+        let labels = labels_of_rows(column, &group.labels)?;
+        label_choice(table, self.passing(rows), &labels, group.labels.len(), group.labels_max as usize)
+            .map_err(|error| Error::Caller(error.to_string()))
     }
 
     /// The rows that count for a word: those that pass both filters.
@@ -128,30 +147,26 @@ impl Wanted {
     }
 }
 
-/// No label of the list.
-pub(super) const NO_LABEL: u32 = u32::MAX;
-
 /// Of each row, which label it has; NULL and values that are not listed have none. Labels are compared as SQL shows a
 /// value: 5, 2026-03-01, true. CPU-bound.
 ///
 /// # Errors
 /// By the column's type alone: one that policy refuses as well.
-pub(super) fn labels_of_rows(column: &ArrayRef, labels: &[String]) -> Result<Vec<u32>, Error> {
+fn labels_of_rows(column: &ArrayRef, labels: &[String]) -> Result<UInt16Array, Error> {
     let plain = match column.data_type() {
         DataType::Dictionary(_, values) => values.as_ref(),
         plain => plain,
     };
-    // A moment prints with its time, a day as its label does.
-    let day = *plain == DataType::Date64;
     // A value that cannot be cast, such as a day beyond the calendar, is NULL: it is no label either.
     let to = |values: &ArrayRef, kind: &DataType| cast(values, kind).map_err(Error::internal);
-    let column = if day { to(&to(column, plain)?, &DataType::Date32)? } else { ArrayRef::clone(column) };
-    let texts = to(&column, &DataType::LargeUtf8)?;
-    // Policies list each label once.
-    let known: HashMap<&str, u32> =
-        labels.iter().enumerate().map(|(index, label)| (label.as_str(), index as u32)).collect();
-    let texts = texts.as_string::<i64>().iter();
-    Ok(texts.map(|text| text.and_then(|text| known.get(text).copied()).unwrap_or(NO_LABEL)).collect())
+    // A count of milliseconds prints with its time, a day as its label does.
+    let days = *plain == DataType::Date64;
+    let values = if days { to(&to(column, plain)?, &DataType::Date32)? } else { ArrayRef::clone(column) };
+    let texts = to(&values, &DataType::LargeUtf8)?;
+    // Policies list each label once, and at most some thousand.
+    let known: HashMap<&str, u16> =
+        labels.iter().enumerate().map(|(index, label)| (label.as_str(), index as u16)).collect();
+    Ok(texts.as_string::<i64>().iter().map(|text| known.get(text?).copied()).collect())
 }
 
 /// The position of `name` among `columns`, added where it is new.
