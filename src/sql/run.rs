@@ -173,7 +173,10 @@ pub(super) async fn run(
     let memory = memory.register(context.memory_pool());
     let config = PsiConfig::of(context.session_config().options());
     let began = Instant::now();
-    let conflict = GroupConflict::of(context.session_config().options()).map_err(DataFusionError::Plan)?;
+    let conflict = match query.question.own_groups {
+        true => GroupConflict::of(context.session_config().options()).map_err(DataFusionError::Plan)?,
+        false => GroupConflict::Fail,
+    };
     let mut local = collect(&settled, input, &context, &memory).await.map_err(local_error)?;
     // Registered until the run has ended: the session keeps the identifiers and the values that long.
     let held = std::mem::take(&mut local.memory);

@@ -176,12 +176,33 @@ fn grouped() -> Outline {
 
 #[test]
 fn the_outline_of_a_grouped_query_says_what_its_rows_are_and_what_the_groups_cost() {
-    insta::assert_snapshot!(lines(&grouped()), @"");
+    insta::assert_snapshot!(lines(&grouped()), @r"
+    travels:  table purchases; match by email, phone; ask sum(amount), squares(amount) when (bought = 1), persons; filter category = 'toys'; group by category; in groups of your own, whose number and sizes are told, and not what they are
+    match 1:  email = i.email as email/1
+    match 2:  phone = i.phone as phone/1:US
+    here:     at most 1,000,000 persons (rows, by statistics), announced by 'pad'
+    there:    entries unknown before it runs; the estimate takes as many as here (filtered_rows 'hide')
+    groups:   by category of advertiser: a row for each of its 3 public labels, whatever was matched; one person counts in at most 2; and by i.campaign, i.segment here: a row for each of your groups, at most 20; one person is in one
+              the answer has at most 60 rows; one oblivious transfer per entry of advertiser's and group of yours, of 9 numbers
+    sizes:    advertiser: ε 2, δ 1/(10 N) over 10 queries of 2 identifiers (τ 1,200); here: ε 1, δ 1e-8 over 100 queries of 2 identifiers (τ 900), 99 queries left; the run uses 1,200 dummies per identifier, group of yours and side, so that each number of matches is off by ±24 (95 %)
+    outputs:  noisy: ε 4 over 10 queries, split over this one's sums and counts
+              sum(amount): one person's total counts from 0 to 500; ± 3 (95 %) in each row
+              squares(amount) when (bought = 1): one person's total of squares counts from 0 to 250000; ± 0.300 (95 %) in each row
+              persons: ± 6 (95 %) in each row
+    minimum:  under 50 matched persons (a noisy number) there is no answer; a group of fewer than 50 by its own noisy count, persons, shows NULL
+              persons was added to the question for this, and takes its share of ε
+    you will learn: the number of advertiser's entries, per identifier and group of yours a noisy number of matches, the answer
+    advertiser will learn: the line 'travels', the announced number of your persons in each of your groups, per identifier and group of yours a noisy number of matches and which lines of your shuffled table they are; no identifier, no answer
+    costs:    about 49.3 s on 2 cores, 293.4 MB up, 1.6 GB down
+    ");
     let labels = Outline { question: Question { own_groups: false, ..grouped().question }, ..grouped() };
-    insta::assert_snapshot!(
-        lines(&labels).lines().filter(|line| line.starts_with("groups") || line.contains("the answer has")).collect::<Vec<_>>().join("\n"),
-        @""
-    );
+    let labels = labels.to_string();
+    for line in [
+        "groups:   by category of advertiser: a row for each of its 3 public labels, whatever was matched; one person counts in at most 2\n",
+        "the answer has 3 rows; one oblivious transfer per entry of advertiser's, of 9 numbers\n",
+    ] {
+        assert!(labels.contains(line), "{labels}");
+    }
     // One transfer per entry and group, of every label's numbers: 20 groups and 3 labels of 3 words.
     let one = |own_groups| {
         let question = Question { group_by: None, own_groups, ..grouped().question };

@@ -290,11 +290,13 @@ impl ExprPlanner for PrivateAggregatePlanner {
                 "{kind} needs a column, as in {kind}(p.amount); only PRIVATE_INTERSECT_COUNT takes *"
             )));
         }
-        let name = format!("{}(*)", kind.sql_name());
         let all = vec![Expr::Literal(COUNT_STAR_EXPANSION, None)];
         let counted =
             AggregateFunction::new_udf(raw.func, all, raw.distinct, raw.filter, raw.order_by, raw.null_treatment);
-        Ok(PlannerResult::Planned(Expr::AggregateFunction(counted).alias(name)))
+        let counted = Expr::AggregateFunction(counted);
+        // As it was written; two counts with different filters have different names.
+        let name = counted.schema_name().to_string().replacen("(Int64(1))", "(*)", 1);
+        Ok(PlannerResult::Planned(counted.alias(name)))
     }
 }
 

@@ -82,10 +82,12 @@ async fn labels_and_groups_at_once_have_a_row_for_each_pair_and_plain_sql_stands
             "SELECT campaign, label, count(email), coalesce(sum(amount), 0) \
              FROM (SELECT DISTINCT campaign FROM impressions) CROSS JOIN {LABELS} \
              LEFT JOIN (SELECT p.*, i.campaign AS seen FROM {NORMAL} i JOIN purchases p ON i.email = p.email) \
-             ON label = category AND campaign = seen GROUP BY campaign, label ORDER BY campaign, label"
+             ON label = category AND campaign = seen GROUP BY campaign, label"
         ))
         .await;
-    assert_eq!(pair.row(&format!("{query} ORDER BY c, p.category")).await, truth);
+    let mut truth: Vec<&str> = truth.lines().collect();
+    truth.sort_unstable();
+    assert_eq!(pair.row(&format!("{query} ORDER BY c, p.category")).await, truth.join("\n"));
     let on_top = format!("SELECT DISTINCT c, n * 2 AS twice FROM ({query}) WHERE total > 0 ORDER BY twice DESC, c LIMIT 2");
     assert_eq!(pair.row(&on_top).await, "autumn|4\nspring|4");
     let having = format!("{query} HAVING PRIVATE_INTERSECT_COUNT(*) > 1 ORDER BY 1 DESC, 2");
@@ -280,7 +282,7 @@ async fn explain_names_the_groups_and_analyze_their_noisy_sizes() {
         "the answer has at most 12 rows; one oblivious transfer per entry of advertiser's and group of yours, of 3 numbers",
         "dummies per identifier, group of yours and side",
         "number of your persons in each of your groups",
-        "group by [i.campaign, category]",
+        "group by [campaign, category]",
     ] {
         assert!(text.contains(line), "'{line}' is missing in\n{text}");
     }

@@ -50,9 +50,6 @@ impl AnalyzerRule for PsiRule {
                 "psi.float_decimals is {float_decimals}; at most {FLOAT_DECIMALS_MAX} are possible"
             ));
         }
-        if let Err(reason) = GroupConflict::of(options) {
-            return refused(reason);
-        }
         // One moment for the whole statement: equal queries stay equal.
         let mut moment = None;
         let mut queries: Vec<PrivateQuery> = Vec::new();
@@ -61,6 +58,12 @@ impl AnalyzerRule for PsiRule {
             let Some(first) = build::private_kinds(aggregate).first().copied() else {
                 return Ok(Transformed::no(node));
             };
+            // Held against what may be set only where it has a say, or a wrong word would leave no statement to put it right.
+            if !aggregate.group_expr.is_empty()
+                && let Err(reason) = GroupConflict::of(options)
+            {
+                return refused(reason);
+            }
             let moment = moment.get_or_insert_with(|| Moment::now(options));
             let mut query = build::private_query(aggregate, first, float_decimals, moment)?;
             // Equal queries of one statement, as a CTE that is used twice becomes, are one question: one
