@@ -214,6 +214,9 @@ mod tests {
         assert_eq!(both(i128::MIN, i128::MAX), (u128::MAX, 1 << 127));
         assert_eq!(clip(-3, 5).sensitivity_labels(3, 2), 30);
         assert_eq!(clip(0, 1).sensitivity_labels(1, 1), COUNT_SENSITIVITY);
+        assert_eq!([1, 2, 3, 4].map(|columns| clip(-3, 5).sensitivity_parts(columns)), [5, 8, 13, 16]);
+        assert_eq!([1, 2, 3, 4].map(|columns| clip(2, 7).sensitivity_parts(columns)), [7, 7, 14, 14]);
+        assert_eq!(clip(i128::MIN, i128::MAX).sensitivity_parts(8), u128::MAX);
         assert_eq!(clip(i128::MIN, 0).sensitivity_labels(8, 9), u128::MAX);
     }
 

@@ -216,6 +216,17 @@ mod tests {
     }
 
     #[test]
+    fn squares_are_exact_or_none() {
+        let squared = |text: &str| text.parse::<Decimal>().unwrap().squared().map(|square| square.to_string());
+        assert_eq!(squared("-12.50").as_deref(), Some("156.25"));
+        assert_eq!(squared("0").as_deref(), Some("0"));
+        assert_eq!(squared("9999999999999999999").as_deref(), Some("99999999999999999980000000000000000001"));
+        assert_eq!(squared("10000000000000000000"), None);
+        assert_eq!(squared("0.000000000000001").as_deref(), Some("0.000000000000000000000000000001"));
+        assert_eq!(squared("0.0000000000000001"), None);
+    }
+
+    #[test]
     fn numbers_keep_every_digit_that_was_written() {
         for (text, plain) in [
             ("0", "0"),

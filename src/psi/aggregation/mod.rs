@@ -267,7 +267,7 @@ impl Owned {
 impl Aggregation {
     /// Opens the first phase.
     pub(crate) fn new(role: Role, agreed: &Agreed, matches: Matches, rng: ChaCha20Rng) -> Result<Self, Error> {
-        let Matches { table, peer_rows_matched, .. } = matches;
+        let Matches { table, peer_rows_matched } = matches;
         let range = |word: &AgreedWord| OwnRange::new(word.terms.min, word.terms.max);
         let ranges: Vec<OwnRange> =
             agreed.words.iter().filter(|word| word.owner == Role::Requester).map(range).collect();

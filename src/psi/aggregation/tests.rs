@@ -307,7 +307,7 @@ fn a_total_outside_its_bounds_is_no_honest_one_and_ends_at_home() {
     let mut case = Case::new(&[(OWN, 0, 500, false)], 3);
     case.values.0[0][1] = 501;
     let Known { table, peer_rows_matched, .. } = case.known(OWN);
-    let matches = Matches { table, peer_rows_matched, sizes: vec![0; 2] };
+    let matches = Matches { table, peer_rows_matched };
     let error = Aggregation::new(OWN, &case.agreed(), matches, case.rng(0)).err().unwrap();
     assert_eq!(error.fault(), Fault::Internal);
 }

@@ -116,8 +116,6 @@ pub(crate) struct Matches {
     /// Which peer rows matched, by position in the peer's shuffled table: the number of the requester's part on either end
     /// of the pair, 0 for none.
     pub(crate) peer_rows_matched: Vec<u16>,
-    /// The noisy number of matches of each column and part: what the session reveals.
-    pub(crate) sizes: Vec<u64>,
 }
 
 /// The running machine.
@@ -496,7 +494,7 @@ impl Matching {
 
     /// What was found. Only after the last phase.
     pub(crate) fn finish(self) -> Matches {
-        Matches { table: self.table, peer_rows_matched: self.matched, sizes: self.sizes }
+        Matches { table: self.table, peer_rows_matched: self.matched }
     }
 }
 
