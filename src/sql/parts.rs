@@ -87,7 +87,8 @@ impl Parts {
         }
         let mut of_person = vec![NONE; table.persons()];
         let mut in_several = vec![false; table.persons()];
-        for (person, part) in table.person_of_row().iter().zip(&self.of_row).filter(|(person, _)| **person != NO_PERSON) {
+        for (person, part) in table.person_of_row().iter().zip(&self.of_row).filter(|(person, _)| **person != NO_PERSON)
+        {
             let place = &mut of_person[*person as usize];
             in_several[*person as usize] |= *place != NONE && *place != *part;
             *place = (*place).min(*part);

@@ -121,7 +121,8 @@ pub(super) fn person_values(
     word: Word,
     terms: &WordTerms,
 ) -> Result<Vec<i128>, Error> {
-    let clipped = |totals: Result<PersonTotals, ValueError>| totals.and_then(|totals| totals.clip(terms.min, terms.max));
+    let clipped =
+        |totals: Result<PersonTotals, ValueError>| totals.and_then(|totals| totals.clip(terms.min, terms.max));
     match word {
         // Who is emptied has no identifier either and cannot match; counting it as 0 says so twice.
         Word::Persons => persons_passing(table, passing),

@@ -143,7 +143,8 @@ impl PrivateQuery {
 
     /// Whether that count is there for this alone: nobody wrote it.
     pub(super) fn adds_persons(&self) -> bool {
-        self.hidden_by().is_some_and(|persons| !self.outputs.iter().any(|output| output.of == PrivateOutput::Count(persons)))
+        self.hidden_by()
+            .is_some_and(|persons| !self.outputs.iter().any(|output| output.of == PrivateOutput::Count(persons)))
     }
 
     /// The node as a plan.

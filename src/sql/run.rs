@@ -33,8 +33,8 @@ use crate::policy::{Account, Asked, Ended, Party, check_parts, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{
-    Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Limits, OfferTerms, Phase, Progress, Question, Requester,
-    SessionId, WordTerms,
+    Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Limits, OfferTerms, Phase, Progress, Question,
+    Requester, SessionId, WordTerms,
 };
 use crate::transport::{Observer, PhaseReport};
 
@@ -274,8 +274,7 @@ async fn ask(
     let ask = asker.party().may_ask(&query.peer)?;
     let unnormalised = preparing.local.identifiers.unnormalised;
     let own_words = settled.own_words.clone();
-    let Prepared { identifiers, values, persons, table } =
-        off_runtime(move || preparing.prepare(own_words)).await??;
+    let Prepared { identifiers, values, persons, table } = off_runtime(move || preparing.prepare(own_words)).await??;
     watcher.note(|report| {
         note_local(report, &table, unnormalised, began.elapsed().as_secs_f64());
         report.parts = persons.len();

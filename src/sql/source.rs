@@ -375,7 +375,7 @@ impl PolicySource {
         // The prepared table's length bounds what will be announced, whatever the filter.
         let length = persons.table.persons() as u64;
         limits.check_own(length, 0, parts)?;
-        let memory = set_aside(&self.engine, &self.party, &offer, length)?;
+        let memory = set_aside(&self.engine, &self.party, &offer, length, permit.labels.len())?;
         let account = self.budgets.open(&permit.account, length.max(offer.persons_total()))?;
         let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
         let asked = Asked {

@@ -73,8 +73,7 @@ impl Wanted {
     /// # Errors
     /// [`Error::Refused`] for a filter that is not allowed.
     pub(super) fn of(question: &Question, permit: &Permit, shared: &Schema) -> Result<Self, Error> {
-        let mut parsed =
-            Parsed { shared, filter_on: permit.filter_on(), texts: Vec::new(), predicates: Vec::new() };
+        let mut parsed = Parsed { shared, filter_on: permit.filter_on(), texts: Vec::new(), predicates: Vec::new() };
         let filter = parsed.index(question.filter.as_ref())?;
         let mut columns = Vec::new();
         let mut words = Vec::new();

@@ -75,8 +75,7 @@ pub(super) async fn ask(ctx: &SessionContext, sql: &str) -> anyhow::Result<Asked
     add_runs(&plan, &mut runs);
     let rows = batches.iter().map(RecordBatch::num_rows).sum();
     let columns = plan.schema().fields().len();
-    let errors =
-        (0..rows).map(|row| (0..columns).map(|column| released(&plan, Some(row), column)).collect()).collect();
+    let errors = (0..rows).map(|row| (0..columns).map(|column| released(&plan, Some(row), column)).collect()).collect();
     Ok(Asked { batches, seconds: began.elapsed().as_secs_f64(), runs, errors })
 }
 

@@ -187,10 +187,15 @@ impl Moments<'_> {
         let (rows, sum, squares) = (self.rows.sum, self.sum.sum, self.squares.sum);
         let divisor = rows.saturating_sub(self.less());
         if divisor < 1 {
-            return Err(if self.sample { "fewer than 2 rows, by their noisy count" } else { "no rows, by their noisy count" });
+            return Err(if self.sample {
+                "fewer than 2 rows, by their noisy count"
+            } else {
+                "no rows, by their noisy count"
+            });
         }
         let exact = || rows.checked_mul(squares)?.checked_sub(sum.checked_mul(sum)?);
-        let above = exact().map_or_else(|| rows as f64 * squares as f64 - (sum as f64) * (sum as f64), |above| above as f64);
+        let above =
+            exact().map_or_else(|| rows as f64 * squares as f64 - (sum as f64) * (sum as f64), |above| above as f64);
         Ok(unscale_by(above / (rows as f64) / (divisor as f64), self.squares.word.decimals))
     }
 

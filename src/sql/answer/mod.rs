@@ -61,7 +61,9 @@ impl Answer<'_> {
         let mut columns = Vec::with_capacity(self.schema.fields().len());
         for (group, field) in self.groups.iter().zip(groups) {
             columns.push(match group {
-                GroupColumn::Labels => self.spread(&label_values(self.labels.unwrap_or_default(), field.data_type())?, true)?,
+                GroupColumn::Labels => {
+                    self.spread(&label_values(self.labels.unwrap_or_default(), field.data_type())?, true)?
+                }
                 GroupColumn::Own(_) => {
                     let values = own.next().ok_or_else(|| Error::internal("a group without its values"))?;
                     let values = self.spread(values, false)?;
@@ -82,7 +84,9 @@ impl Answer<'_> {
     /// The ± of every output at 95 %, row by row, in the unit of its column: 0 where nothing was added, `None` for
     /// what is not shown, or of which nothing can be said. For reports, which show what `psi_error` would.
     pub(super) fn errors(&self) -> Vec<Vec<Option<f64>>> {
-        let error = |cell: &Vec<i128>, output: &ResultColumn| match self.shown(cell, ResultColumn { part: ResultPart::Error, ..*output }) {
+        let error = |cell: &Vec<i128>, output: &ResultColumn| match self
+            .shown(cell, ResultColumn { part: ResultPart::Error, ..*output })
+        {
             Ok(Ok(Number::Exact(error, decimals))) => Some(unscale(error, decimals)),
             Ok(Ok(Number::Float(error))) => Some(error),
             Ok(Err(_)) | Err(_) => None,
@@ -131,12 +135,17 @@ impl Answer<'_> {
 /// # Errors
 /// [`Error::Incompatible`] for a type that has no labels, and for a label that is none of its values.
 pub(super) fn label_values(labels: &[String], column: &DataType) -> Result<ArrayRef, Error> {
-    let unfit = |reason: String| Error::Incompatible(format!("the labels of a column of type {column} cannot be shown: {reason}"));
+    let unfit = |reason: String| {
+        Error::Incompatible(format!("the labels of a column of type {column} cannot be shown: {reason}"))
+    };
     let plain = match column {
         DataType::Dictionary(_, values) => values.as_ref(),
         plain => plain,
     };
-    if !(plain.is_integer() || plain.is_string() || matches!(plain, DataType::Boolean | DataType::Date32 | DataType::Date64)) {
+    if !(plain.is_integer()
+        || plain.is_string()
+        || matches!(plain, DataType::Boolean | DataType::Date32 | DataType::Date64))
+    {
         return Err(unfit("labels are texts, whole numbers, dates or booleans".to_owned()));
     }
     let strictly = CastOptions { safe: false, ..CastOptions::default() };
@@ -177,7 +186,8 @@ fn numbers(shown: &[Shown], name: &str, data_type: &DataType) -> Result<ArrayRef
                 }
                 other => Err(planned(other)),
             };
-            let array = each.map(|number| number.map(decimal).transpose()).collect::<Result<Decimal128Array, Error>>()?;
+            let array =
+                each.map(|number| number.map(decimal).transpose()).collect::<Result<Decimal128Array, Error>>()?;
             Arc::new(array.with_precision_and_scale(*precision, *scale).map_err(Error::internal)?)
         }
         DataType::Float64 => {

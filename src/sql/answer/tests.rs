@@ -19,7 +19,12 @@ fn schema(types: &[DataType]) -> SchemaRef {
 }
 
 /// An answer of one row.
-fn one<'a>(schema: &'a SchemaRef, outputs: &'a [ResultColumn], words: &'a [WordTerms], cells: &'a [Vec<i128>]) -> Answer<'a> {
+fn one<'a>(
+    schema: &'a SchemaRef,
+    outputs: &'a [ResultColumn],
+    words: &'a [WordTerms],
+    cells: &'a [Vec<i128>],
+) -> Answer<'a> {
     Answer { schema, groups: &[], outputs, words, labels: None, own: &[], hidden_by: None, cells }
 }
 
@@ -69,7 +74,9 @@ fn an_interval_is_as_wide_as_the_noise_and_that_of_a_ratio_holds_every_quotient_
     let parts = [ResultPart::Value, ResultPart::Low, ResultPart::High, ResultPart::Error];
     let of = |of: PrivateOutput, kind: DataType| {
         let outputs = parts.map(|part| ResultColumn { of, part });
-        one(&schema(&[kind.clone(), kind.clone(), kind.clone(), kind]), &outputs, &words, &[vec![sum, rows]]).rows().unwrap()
+        one(&schema(&[kind.clone(), kind.clone(), kind.clone(), kind]), &outputs, &words, &[vec![sum, rows]])
+            .rows()
+            .unwrap()
     };
     let sums = of(PrivateOutput::Sum(0), DataType::Decimal128(38, 1));
     let shown: Vec<i128> =
@@ -78,10 +85,8 @@ fn an_interval_is_as_wide_as_the_noise_and_that_of_a_ratio_holds_every_quotient_
     let means = of(PrivateOutput::Avg { sum: 0, rows: 1 }, DataType::Float64);
     let mean: Vec<f64> =
         means.columns().iter().map(|c| c.as_any().downcast_ref::<Float64Array>().unwrap().value(0)).collect();
-    let (low, high) = (
-        (sum - at_975) as f64 / 10.0 / (rows + at_975) as f64,
-        (sum + at_975) as f64 / 10.0 / (rows - at_975) as f64,
-    );
+    let (low, high) =
+        ((sum - at_975) as f64 / 10.0 / (rows + at_975) as f64, (sum + at_975) as f64 / 10.0 / (rows - at_975) as f64);
     assert_eq!(mean, [5.0, low, high, high - 5.0]);
     let outputs = [ResultColumn { of: PrivateOutput::Avg { sum: 0, rows: 1 }, part: ResultPart::Low }];
     let few = one(&schema(&[DataType::Float64]), &outputs, &words, &[vec![sum, 30]]).rows();
@@ -153,9 +158,12 @@ fn the_interval_of_a_variance_holds_it_whatever_its_parts_noises_are() {
             for (sample, root) in [(true, false), (false, false), (true, true), (false, true)] {
                 let outputs = [ResultPart::Value, ResultPart::Low, ResultPart::High, ResultPart::Error]
                     .map(|part| ResultColumn { of: spread(sample, root), part });
-                let batch =
-                    one(&schema(&vec![DataType::Float64; 4]), &outputs, &words, std::slice::from_ref(&seen)).rows().unwrap();
-                let number = |column: usize| batch.column(column).as_primitive::<datafusion::arrow::datatypes::Float64Type>().value(0);
+                let batch = one(&schema(&vec![DataType::Float64; 4]), &outputs, &words, std::slice::from_ref(&seen))
+                    .rows()
+                    .unwrap();
+                let number = |column: usize| {
+                    batch.column(column).as_primitive::<datafusion::arrow::datatypes::Float64Type>().value(0)
+                };
                 let truth = exact(f64::from(u8::from(sample)));
                 let truth = if root { truth.sqrt() } else { truth };
                 let (value, low, high, error) = (number(0), number(1), number(2), number(3));
@@ -195,7 +203,14 @@ fn groups() -> (Vec<ArrayRef>, Vec<String>) {
 #[test]
 fn every_label_of_every_group_has_a_row_and_small_ones_show_why_they_show_nothing() {
     let (own, labels) = groups();
-    let kinds = schema(&[DataType::Utf8View, DataType::Utf8, DataType::Int64, DataType::Float64, DataType::Int64, DataType::Utf8]);
+    let kinds = schema(&[
+        DataType::Utf8View,
+        DataType::Utf8,
+        DataType::Int64,
+        DataType::Float64,
+        DataType::Int64,
+        DataType::Utf8,
+    ]);
     let mean = PrivateOutput::Avg { sum: 1, rows: 2 };
     let outputs = [
         ResultColumn::from(PrivateOutput::Count(0)),

@@ -111,7 +111,8 @@ impl fmt::Display for RunReport {
         for column in &self.errors {
             let name = &column.name;
             let known: Vec<f64> = column.rows.iter().flatten().copied().collect();
-            let (least, most) = (known.iter().copied().fold(f64::INFINITY, f64::min), known.iter().copied().fold(0.0, f64::max));
+            let (least, most) =
+                (known.iter().copied().fold(f64::INFINITY, f64::min), known.iter().copied().fold(0.0, f64::max));
             match known.len() {
                 0 => write!(f, "{MARGIN}answer:   {name} has no bound: its count may be too small")?,
                 _ if most == 0.0 => write!(f, "{MARGIN}answer:   {name} is exact")?,

@@ -159,7 +159,10 @@ fn grouped() -> Outline {
         question: Question {
             aggregates: vec![
                 Aggregate::Sum { column: "amount".to_owned() }.into(),
-                AskedWord { when: Some("bought = 1".to_owned()), ..Aggregate::Squares { column: "amount".to_owned() }.into() },
+                AskedWord {
+                    when: Some("bought = 1".to_owned()),
+                    ..Aggregate::Squares { column: "amount".to_owned() }.into()
+                },
                 Aggregate::Persons.into(),
             ],
             group_by: Some("category".to_owned()),
@@ -206,7 +209,12 @@ fn the_outline_of_a_grouped_query_says_what_its_rows_are_and_what_the_groups_cos
     // One transfer per entry and group, of every label's numbers: 20 groups and 3 labels of 3 words.
     let one = |own_groups| {
         let question = Question { group_by: None, own_groups, ..grouped().question };
-        Outline { question, dummies_there: Ok(0), own: Ok(OwnOutline { dummies: 0, ..outline().own.unwrap() }), ..grouped() }
+        Outline {
+            question,
+            dummies_there: Ok(0),
+            own: Ok(OwnOutline { dummies: 0, ..outline().own.unwrap() }),
+            ..grouped()
+        }
     };
     let (without, with) = (one(false).cost().unwrap(), one(true).cost().unwrap());
     assert_eq!(with.bytes_down - without.bytes_down, 19 * 3 * 8 * 1_000_000);
@@ -221,7 +229,10 @@ fn the_sizes_of_several_groups_are_listed_and_of_many_cut_short() {
         ..RunReport::default()
     };
     let line = |report: &RunReport| lines(report).lines().last().unwrap().to_owned();
-    assert_eq!(line(&outcome(vec![600, 650, 10], 1200)), "matched by email, group by group: 0, 50, 0, each ± 24 persons (95 %)");
+    assert_eq!(
+        line(&outcome(vec![600, 650, 10], 1200)),
+        "matched by email, group by group: 0, 50, 0, each ± 24 persons (95 %)"
+    );
     let many = line(&outcome((0..30).collect(), 0));
     assert!(many.ends_with("18, 19 and 10 more persons"), "{many}");
 }

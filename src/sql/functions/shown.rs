@@ -96,10 +96,9 @@ pub(super) fn plan(part: ResultPart, raw: RawAggregateExpr) -> Result<Expr> {
     }
     match <[Expr; 1]>::try_from(raw.args) {
         Ok([aggregate]) => part_of(part, aggregate),
-        Err(several) => Err(DataFusionError::Plan(format!(
-            "{name} takes one private aggregate, not {} arguments",
-            several.len()
-        ))),
+        Err(several) => {
+            Err(DataFusionError::Plan(format!("{name} takes one private aggregate, not {} arguments", several.len())))
+        }
     }
 }
 
@@ -123,4 +122,3 @@ impl AggregateUDFImpl for Shown {
         Err(DataFusionError::Plan(format!("{} is never computed here", self.part.sql_name())))
     }
 }
-

@@ -88,7 +88,8 @@ async fn labels_and_groups_at_once_have_a_row_for_each_pair_and_plain_sql_stands
     let mut truth: Vec<&str> = truth.lines().collect();
     truth.sort_unstable();
     assert_eq!(pair.row(&format!("{query} ORDER BY c, p.category")).await, truth.join("\n"));
-    let on_top = format!("SELECT DISTINCT c, n * 2 AS twice FROM ({query}) WHERE total > 0 ORDER BY twice DESC, c LIMIT 2");
+    let on_top =
+        format!("SELECT DISTINCT c, n * 2 AS twice FROM ({query}) WHERE total > 0 ORDER BY twice DESC, c LIMIT 2");
     assert_eq!(pair.row(&on_top).await, "autumn|4\nspring|4");
     let having = format!("{query} HAVING PRIVATE_INTERSECT_COUNT(*) > 1 ORDER BY 1 DESC, 2");
     assert_eq!(pair.row(&having).await, "spring|toys|2|30\nautumn|toys|2|110".to_owned());
@@ -191,7 +192,10 @@ async fn a_person_in_several_groups_is_an_error_that_names_the_ways_out() {
     let query = "SELECT i.campaign, PRIVATE_INTERSECT_COUNT(*), PRIVATE_INTERSECT_SUM(i.clicks) \
                  FROM impressions i JOIN advertiser.purchases p ON i.email = p.email GROUP BY i.campaign ORDER BY i.campaign";
     let error = pair.error(query).await;
-    assert!(error.contains("1 of your persons have rows in several groups") && error.contains("psi.group_conflict"), "{error}");
+    assert!(
+        error.contains("1 of your persons have rows in several groups") && error.contains("psi.group_conflict"),
+        "{error}"
+    );
     assert_eq!((pair.charged(), pair.paid()), (0, 0));
     pair.run("SET psi.group_conflict = 'first'").await.unwrap();
     // The first group is 'a', with that row's clicks alone; the group of nobody has a row as well, and NULL is a group.
@@ -202,10 +206,15 @@ async fn a_person_in_several_groups_is_an_error_that_names_the_ways_out() {
 async fn too_many_groups_and_none_cost_nothing() {
     let pair = pair().await;
     let query = |by: &str, from: &str| {
-        format!("SELECT {by}, PRIVATE_INTERSECT_COUNT(*) FROM {from} i JOIN advertiser.purchases p ON i.email = p.email GROUP BY {by}")
+        format!(
+            "SELECT {by}, PRIVATE_INTERSECT_COUNT(*) FROM {from} i JOIN advertiser.purchases p ON i.email = p.email GROUP BY {by}"
+        )
     };
     let error = pair.error(&query("i.clicks", "impressions")).await;
-    assert!(error.contains("at most 4 groups") && error.contains("has 11") && error.contains("max_parts = 11"), "{error}");
+    assert!(
+        error.contains("at most 4 groups") && error.contains("has 11") && error.contains("max_parts = 11"),
+        "{error}"
+    );
     let none = pair.run(&query("i.campaign", "(SELECT * FROM impressions WHERE clicks > 99)")).await.unwrap();
     assert_eq!(none.iter().map(|batch| batch.num_rows()).sum::<usize>(), 0);
     assert_eq!((pair.charged(), pair.paid()), (0, 0));
@@ -246,14 +255,21 @@ async fn labels_of_every_type_group_and_come_back_in_their_columns_type() {
         ("CAST(v AS BIGINT UNSIGNED)", "[7, 4, 99]", "4|1\n7|1\n99|0"),
         ("v % 2 = 0", "[true, false]", "false|3\ntrue|4"),
         ("DATE '2026-01-01' + CAST(v AS INT)", "[\"2026-01-06\", \"2026-01-11\"]", "2026-01-06|1\n2026-01-11|1"),
-        ("arrow_cast(CAST(DATE '2026-01-01' + CAST(v AS INT) AS TIMESTAMP), 'Date64')", "[\"2026-01-06\"]", "2026-01-06T00:00:00|1"),
+        (
+            "arrow_cast(CAST(DATE '2026-01-01' + CAST(v AS INT) AS TIMESTAMP), 'Date64')",
+            "[\"2026-01-06\"]",
+            "2026-01-06T00:00:00|1",
+        ),
         ("arrow_cast('n' || v, 'LargeUtf8')", "[\"n5\", \"n6\"]", "n5|1\nn6|1"),
         ("arrow_cast('n' || v, 'Utf8View')", "[\"n5\", \"n6\"]", "n5|1\nn6|1"),
         ("arrow_cast('n' || v, 'Dictionary(Int8, Utf8)')", "[\"n5\", \"n6\"]", "n5|1\nn6|1"),
         ("arrow_cast(v % 3, 'Dictionary(Int16, Int64)')", "[0, 1, 5]", "0|2\n1|3\n5|0"),
     ] {
-        let purchases = format!("SELECT *, {kind} AS kind FROM ({PURCHASES}) JOIN (SELECT value AS v FROM generate_series(1, 10)) ON email = 'user' || v || '@example.org'");
-        let share = share().replace("max_parts = 4", "").replace("group_by = {", &format!("group_by = {{ kind = {labels},"));
+        let purchases = format!(
+            "SELECT *, {kind} AS kind FROM ({PURCHASES}) JOIN (SELECT value AS v FROM generate_series(1, 10)) ON email = 'user' || v || '@example.org'"
+        );
+        let share =
+            share().replace("max_parts = 4", "").replace("group_by = {", &format!("group_by = {{ kind = {labels},"));
         let pair = Pair::new(&purchases, IMPRESSIONS, &share, OPEN_ASK).await;
         let query = "SELECT p.kind, PRIVATE_INTERSECT_COUNT(*) FROM impressions i \
                      JOIN advertiser.purchases p ON i.email = p.email GROUP BY p.kind ORDER BY 1";

@@ -7,3 +7,4 @@ mod kit;
 mod planning;
 mod refusals;
 mod responder;
+mod types;

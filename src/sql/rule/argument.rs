@@ -57,7 +57,9 @@ impl Reader<'_> {
             Side::Neither => match argument {
                 Expr::Literal(value, _) if !value.is_null() => Argument::Persons(Vec::new()),
                 other => {
-                    return refused(format!("{kind}({other}) reads no column; use PRIVATE_INTERSECT_COUNT(*) for persons"));
+                    return refused(format!(
+                        "{kind}({other}) reads no column; use PRIVATE_INTERSECT_COUNT(*) for persons"
+                    ));
                 }
             },
             Side::Local => Argument::Ours(argument),
@@ -84,9 +86,7 @@ impl Reader<'_> {
             )),
             Argument::Ours(value) => Ok(Argument::Ours(match conjunction(filter.local) {
                 None => value,
-                Some(condition) => {
-                    Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None))
-                }
+                Some(condition) => Expr::Case(Case::new(None, vec![(Box::new(condition), Box::new(value))], None)),
             })),
             Argument::Persons(_) | Argument::Theirs(..) if !filter.local.is_empty() => {
                 let condition = filter.local.first().map(|condition| self.tree.show(condition)).unwrap_or_default();
@@ -110,7 +110,10 @@ impl Reader<'_> {
             let side = self.tree.side(&condition)?;
             let shown = || self.tree.show(&condition);
             if condition.is_volatile() {
-                return refused(format!("`{}` in a FILTER is volatile, so it has no one meaning in a private join", shown()));
+                return refused(format!(
+                    "`{}` in a FILTER is volatile, so it has no one meaning in a private join",
+                    shown()
+                ));
             }
             match side {
                 Side::Local => sorted.local.push(condition),
@@ -214,7 +217,8 @@ impl Reader<'_> {
     /// What a branch's result is.
     fn given(&self, result: Expr) -> Result<Given> {
         if let Some(literal) = literal(&result) {
-            let zero = literal.cast_to(&DataType::Float64).is_ok_and(|number| number == ScalarValue::Float64(Some(0.0)));
+            let zero =
+                literal.cast_to(&DataType::Float64).is_ok_and(|number| number == ScalarValue::Float64(Some(0.0)));
             return Ok(match literal {
                 null if null.is_null() => Given::Null,
                 _ if zero && literal.data_type().is_numeric() => Given::Zero,

@@ -32,12 +32,21 @@ async fn groups_are_the_peers_labels_ones_own_expressions_or_both_in_the_order_o
         ("i.email", "GROUP BY i.email", None, vec!["i.email"]),
         ("1", "GROUP BY s.category HAVING PRIVATE_INTERSECT_COUNT(*) > 3", Some("category"), vec!["labels"]),
         ("DISTINCT s.category", "GROUP BY s.category", Some("category"), vec!["labels"]),
-        ("s.category", "GROUP BY s.category ORDER BY PRIVATE_INTERSECT_COUNT(*) DESC LIMIT 1", Some("category"), vec!["labels"]),
+        (
+            "s.category",
+            "GROUP BY s.category ORDER BY PRIVATE_INTERSECT_COUNT(*) DESC LIMIT 1",
+            Some("category"),
+            vec!["labels"],
+        ),
     ] {
         let sql = format!("SELECT {select}, PRIVATE_INTERSECT_COUNT(*) {FROM} {by}");
         let query = accepted(&world, &sql).await;
         assert_eq!(query.question.group_by.as_deref(), label, "{sql}");
-        assert_eq!((groups(&query), query.question.own_groups), (own.iter().map(|s| s.to_string()).collect(), own != ["labels"]), "{sql}");
+        assert_eq!(
+            (groups(&query), query.question.own_groups),
+            (own.iter().map(|s| s.to_string()).collect(), own != ["labels"]),
+            "{sql}"
+        );
         assert_eq!(query.schema.fields().len(), query.groups.len() + query.outputs.len(), "{sql}");
     }
     let through = accepted(
@@ -46,7 +55,10 @@ async fn groups_are_the_peers_labels_ones_own_expressions_or_both_in_the_order_o
          JOIN (SELECT email AS mine, lower(segment) AS seg FROM customers) c ON s.email = c.mine GROUP BY kind, seg",
     )
     .await;
-    assert_eq!((groups(&through), asked(&through)), (vec!["labels".to_owned(), "c.seg".to_owned()], vec!["sum(amount)".to_owned(), "persons".to_owned()]));
+    assert_eq!(
+        (groups(&through), asked(&through)),
+        (vec!["labels".to_owned(), "c.seg".to_owned()], vec!["sum(amount)".to_owned(), "persons".to_owned()])
+    );
 }
 
 #[tokio::test]
@@ -56,7 +68,11 @@ async fn a_count_of_persons_is_added_where_small_groups_are_hidden_and_only_ther
         let world = &world;
         async move { accepted(world, &format!("SELECT {select} {FROM} {by}")).await }
     };
-    let added = of("PRIVATE_INTERSECT_SUM(s.amount), PRIVATE_INTERSECT_COUNT(*) FILTER (WHERE s.days > 3)", "GROUP BY s.category").await;
+    let added = of(
+        "PRIVATE_INTERSECT_SUM(s.amount), PRIVATE_INTERSECT_COUNT(*) FILTER (WHERE s.days > 3)",
+        "GROUP BY s.category",
+    )
+    .await;
     assert_eq!(words(&added), ["sum(amount)", "persons when ((days > 3))", "persons"]);
     assert_eq!((added.hidden_by(), added.adds_persons()), (Some(2), true));
     let there = of("PRIVATE_INTERSECT_SUM(s.amount), PRIVATE_INTERSECT_COUNT(*)", "GROUP BY i.campaign").await;
@@ -69,13 +85,34 @@ async fn a_count_of_persons_is_added_where_small_groups_are_hidden_and_only_ther
 async fn conditions_inside_aggregates_travel_with_their_words_and_equal_ones_are_one() {
     let world = world();
     for (select, words) in [
-        ("PRIVATE_INTERSECT_SUM(s.amount) FILTER (WHERE s.category = 'toys')", vec!["sum(amount) when ((category = 'toys'))"]),
-        ("PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.amount END)", vec!["sum(amount) when ((category = 'toys'))"]),
-        ("PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.amount ELSE NULL END)", vec!["sum(amount) when ((category = 'toys'))"]),
-        ("PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.amount ELSE 0 END)", vec!["sum(amount) when ((category = 'toys'))"]),
-        ("PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.score ELSE 0.0 END)", vec!["sum(score) when ((category = 'toys'))"]),
-        ("PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.days ELSE 0 END)", vec!["sum(days) when ((category = 'toys'))"]),
-        ("PRIVATE_INTERSECT_SUM(CASE s.category WHEN 'toys' THEN s.amount END)", vec!["sum(amount) when ((category = 'toys'))"]),
+        (
+            "PRIVATE_INTERSECT_SUM(s.amount) FILTER (WHERE s.category = 'toys')",
+            vec!["sum(amount) when ((category = 'toys'))"],
+        ),
+        (
+            "PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.amount END)",
+            vec!["sum(amount) when ((category = 'toys'))"],
+        ),
+        (
+            "PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.amount ELSE NULL END)",
+            vec!["sum(amount) when ((category = 'toys'))"],
+        ),
+        (
+            "PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.amount ELSE 0 END)",
+            vec!["sum(amount) when ((category = 'toys'))"],
+        ),
+        (
+            "PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.score ELSE 0.0 END)",
+            vec!["sum(score) when ((category = 'toys'))"],
+        ),
+        (
+            "PRIVATE_INTERSECT_SUM(CASE WHEN s.category = 'toys' THEN s.days ELSE 0 END)",
+            vec!["sum(days) when ((category = 'toys'))"],
+        ),
+        (
+            "PRIVATE_INTERSECT_SUM(CASE s.category WHEN 'toys' THEN s.amount END)",
+            vec!["sum(amount) when ((category = 'toys'))"],
+        ),
         ("PRIVATE_INTERSECT_COUNT(CASE WHEN s.days > 3 THEN s.basket END)", vec!["rows(basket) when ((days > 3))"]),
         ("PRIVATE_INTERSECT_COUNT(CASE WHEN s.days > 3 THEN 1 END)", vec!["persons when ((days > 3))"]),
         ("PRIVATE_INTERSECT_COUNT(*) FILTER (WHERE s.days > 3)", vec!["persons when ((days > 3))"]),
@@ -108,7 +145,11 @@ async fn conditions_inside_aggregates_travel_with_their_words_and_equal_ones_are
         ),
         (
             "PRIVATE_INTERSECT_STDDEV_SAMP(s.days) FILTER (WHERE s.category = 'toys')",
-            vec!["squares(days) when ((category = 'toys'))", "sum(days) when ((category = 'toys'))", "rows(days) when ((category = 'toys'))"],
+            vec![
+                "squares(days) when ((category = 'toys'))",
+                "sum(days) when ((category = 'toys'))",
+                "rows(days) when ((category = 'toys'))",
+            ],
         ),
         ("psi_low(PRIVATE_INTERSECT_SUM(s.amount) FILTER (WHERE s.days > 3))", vec!["sum(amount) when ((days > 3))"]),
         ("psi_note(PRIVATE_INTERSECT_AVG(s.amount))", vec!["sum(amount)", "rows(amount)"]),
@@ -123,11 +164,21 @@ async fn conditions_inside_aggregates_travel_with_their_words_and_equal_ones_are
 async fn conditions_on_ones_own_value_stay_here() {
     let world = world();
     for (select, value) in [
-        ("PRIVATE_INTERSECT_SUM(CASE WHEN i.campaign = 'x' THEN i.shown END)", "CASE WHEN i.campaign = Utf8(\"x\") THEN i.shown END"),
-        ("PRIVATE_INTERSECT_SUM(i.shown) FILTER (WHERE i.campaign = 'x')", "CASE WHEN i.campaign = Utf8(\"x\") THEN i.shown END"),
+        (
+            "PRIVATE_INTERSECT_SUM(CASE WHEN i.campaign = 'x' THEN i.shown END)",
+            "CASE WHEN i.campaign = Utf8(\"x\") THEN i.shown END",
+        ),
+        (
+            "PRIVATE_INTERSECT_SUM(i.shown) FILTER (WHERE i.campaign = 'x')",
+            "CASE WHEN i.campaign = Utf8(\"x\") THEN i.shown END",
+        ),
     ] {
         let query = accepted(&world, &format!("SELECT {select} {FROM}")).await;
-        assert_eq!((asked(&query), own_values(&query)), (vec!["own-sum(0,0)".to_owned()], vec![value.to_owned()]), "{select}");
+        assert_eq!(
+            (asked(&query), own_values(&query)),
+            (vec!["own-sum(0,0)".to_owned()], vec![value.to_owned()]),
+            "{select}"
+        );
     }
 }
 
@@ -143,7 +194,10 @@ async fn what_travels_for_a_case_is_true_of_exactly_the_rows_to_which_it_gives_t
         let of = |n: usize| results[code / 3_usize.pow(n as u32) % 3];
         let case = format!(
             "CASE WHEN s.category = 'toys' THEN {} WHEN s.days = 1 THEN {} WHEN s.bought_at = DATE '2026-01-01' THEN {} ELSE {} END",
-            of(0), of(1), of(2), of(3)
+            of(0),
+            of(1),
+            of(2),
+            of(3)
         );
         if !case.contains("s.amount") {
             continue;
@@ -166,7 +220,10 @@ async fn what_travels_for_a_case_is_true_of_exactly_the_rows_to_which_it_gives_t
             rows.join(", ")
         );
         let found = plain.sql(&sql).await.unwrap().collect().await.unwrap();
-        let differ = datafusion::arrow::array::AsArray::as_primitive::<datafusion::arrow::datatypes::Int64Type>(found[0].column(0)).value(0);
+        let differ = datafusion::arrow::array::AsArray::as_primitive::<datafusion::arrow::datatypes::Int64Type>(
+            found[0].column(0),
+        )
+        .value(0);
         assert_eq!(differ, 0, "{case} is not {when}");
     }
 }

@@ -24,8 +24,8 @@ use super::super::functions::{private_intersect_avg, private_intersect_count};
 use super::super::query::{GroupColumn, PrivateOutput, PrivateQuery};
 use super::super::register::register;
 use crate::psi::{
-    self, AggregateTerms, AskedWord, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, ShareTerms,
-    SizesTerms,
+    self, AggregateTerms, AskedWord, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms,
+    ShareTerms, SizesTerms,
 };
 
 /// A peer that shares one table and is never asked twice for anything but its terms.
