@@ -23,30 +23,30 @@ use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::Expr;
 use tokio::sync::OnceCell;
 
+use super::ending::EndGuard;
 use super::error::owner_error;
 use super::keys::Keys;
 use super::offload::off_runtime;
-use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, person_values};
-use super::predicate::parse_filter;
+use super::people::{Identifiers, MatchColumn, entries_after_filter};
 use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::tables::{OpenedTable, TableVersion, open_table};
+use super::totals::{Wanted, position};
 use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
-use crate::psi::{
-    Aggregate, AnswerTerms, AskedWord, Entries, Error, FilteredRows, Offer, Question, Responder, SessionId,
-};
+use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
-/// Prepared tables that are kept: a party's few most asked (table, identifiers). Each holds its table's
-/// identifiers and 4 bytes per row in memory.
-const PREPARED_MAX: usize = 4;
+/// Prepared tables that are kept: a party's few most asked (peer, table, identifiers). Each holds its table's identifiers
+/// and 4 bytes per row in memory.
+const PREPARED_MAX: usize = 8;
+/// Of these, so many for one peer.
+const PREPARED_PER_PEER_MAX: usize = 4;
 
 /// Answers peers from a party's tables, as its policy says.
 pub struct PolicySource {
@@ -59,12 +59,14 @@ pub struct PolicySource {
     /// are away for a moment, and whoever asks then hears what is wrong.
     published: Mutex<HashMap<String, SchemaRef>>,
     /// What each running session has told its peer, and holds of the memory that the policy allows.
-    running: Mutex<HashMap<SessionId, Running>>,
+    running: Arc<Mutex<HashMap<SessionId, Running>>>,
 }
 
 /// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PreparedKey {
+    /// Kept for each peer by itself: how fast one is answered must not tell what another has asked.
+    peer: String,
     table: String,
     version: TableVersion,
     identifiers: Vec<(Vec<String>, Normaliser)>,
@@ -126,7 +128,7 @@ impl PolicySource {
             engine,
             prepared: Mutex::default(),
             published: Mutex::default(),
-            running: Mutex::default(),
+            running: Arc::default(),
         })
     }
 
@@ -219,6 +221,42 @@ impl PolicySource {
         Ok(schema)
     }
 
+    /// Makes what ends a charged session that is given up before it is answered: by a requester that is gone, or a
+    /// deadline. To be called with the charge, on whose thread it may be that nobody waits for it any more.
+    fn given_up(&self, session: SessionId) -> impl FnOnce() -> EndGuard + Send + 'static {
+        let (running, budgets, began) = (Arc::clone(&self.running), self.budgets.clone(), Instant::now());
+        let end = move || {
+            running.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+            let row = Ended {
+                sizes: Vec::new(),
+                dummies: 0,
+                outcome: Err("environment: given up before it was answered".to_owned()),
+                seconds: began.elapsed().as_secs_f64(),
+                bytes: (0, 0),
+                receipt: None,
+            };
+            if let Err(error) = budgets.ended(session, &row) {
+                tracing::error!(%session, %error, "the session's end is not in the audit");
+            }
+        };
+        || EndGuard::new(end)
+    }
+
+    /// What the peer hears of a table that is over this party's limits: not its length.
+    fn too_large(&self, table: &str, error: &Error) -> Error {
+        tracing::error!(table, %error, "a shared table is too large for a session");
+        Error::Environment(format!(
+            "'{}' cannot answer about its table '{table}', which is over its own limits; its log says more",
+            self.party.name
+        ))
+    }
+
+    /// Memory that sessions and scans hold of the pool, in bytes.
+    #[cfg(test)]
+    pub(super) fn memory_held(&self) -> usize {
+        self.engine.runtime_env().memory_pool.reserved()
+    }
+
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
         // Whole after every single operation.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -230,8 +268,9 @@ impl PolicySource {
     }
 
     /// The table's persons, from all rows. `columns` are the table's; CPU-bound parts run off the runtime.
-    async fn persons(&self, opened: &OpenedTable, permit: &Permit) -> Result<Arc<Prepared>, Error> {
+    async fn persons(&self, opened: &OpenedTable, permit: &Permit, peer: &str) -> Result<Arc<Prepared>, Error> {
         let key = PreparedKey {
+            peer: peer.to_owned(),
             table: permit.share.table.clone(),
             version: opened.version.clone(),
             identifiers: permit.identifiers.iter().map(|found| (found.columns.clone(), found.normaliser)).collect(),
@@ -286,6 +325,11 @@ impl PolicySource {
         kept.insert(0, (key.clone(), Arc::clone(&place)));
         // Older versions of the table will not be asked for again.
         kept.retain(|(known, _)| known.table != key.table || known.version == key.version);
+        let mut of_peer = 0;
+        kept.retain(|(known, _)| {
+            of_peer += usize::from(known.peer == key.peer);
+            known.peer != key.peer || of_peer <= PREPARED_PER_PEER_MAX
+        });
         kept.truncate(PREPARED_MAX);
         place
     }
@@ -307,25 +351,21 @@ impl PolicySource {
         )))
     }
 
-    /// Which rows pass, and the columns that aggregates read, in the table's order.
+    /// Which rows pass each predicate, and the columns that aggregates and groups read, in the table's order: one scan.
     async fn rows(
         &self,
         opened: &OpenedTable,
-        filter: Option<&Expr>,
         table: &str,
-        words: &[(Word, String)],
+        wanted: &Wanted,
         persons: &Prepared,
     ) -> Result<Rows, Error> {
         let table_schema = opened.provider.schema();
-        let mut columns: Vec<String> = Vec::new();
-        let values: Vec<usize> = words.iter().map(|(_, name)| position(&mut columns, name)).collect();
-        if let Some(filter) = filter {
-            for column in filter.column_refs() {
-                position(&mut columns, &column.name);
-            }
+        let mut columns = wanted.columns.clone();
+        for column in wanted.predicates.iter().flat_map(|predicate| predicate.column_refs()) {
+            position(&mut columns, &column.name);
         }
         if columns.is_empty() {
-            return Ok(Rows { passing: None, values: Vec::new() });
+            return Ok(Rows { passing: Vec::new(), values: Vec::new() });
         }
         let read: SchemaRef = Arc::new(Schema::new(
             columns
@@ -334,12 +374,12 @@ impl PolicySource {
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(Error::internal)?,
         ));
-        let predicate = filter.map(|filter| physical(filter, &read)).transpose()?;
-        let wanted = values.clone();
+        let predicates =
+            wanted.predicates.iter().map(|predicate| physical(predicate, &read)).collect::<Result<Vec<_>, Error>>()?;
+        let (kept, filters) = (wanted.columns.len(), predicates.len());
         let read_rows = scan(&self.engine, opened, &columns, &persons.columns, move |batch| {
-            let passing = predicate.as_ref().map(|predicate| evaluate(predicate, &batch));
-            let values = wanted.iter().map(|column| Arc::clone(batch.column(*column))).collect::<Vec<_>>();
-            Ok((passing, values))
+            let passing: Vec<_> = predicates.iter().map(|predicate| evaluate(predicate, &batch)).collect();
+            Ok((passing, batch.columns()[..kept].to_vec()))
         });
         let (chunks, order) = read_rows.await.map_err(self.unreadable(table))?;
         if order != persons.order {
@@ -348,14 +388,20 @@ impl PolicySource {
                 self.party.name
             )));
         }
-        let types: Vec<DataType> = values.iter().map(|column| read.field(*column).data_type().clone()).collect();
-        let filtered = filter.is_some();
+        let types: Vec<DataType> = read.fields()[..kept].iter().map(|field| field.data_type().clone()).collect();
         let rows_expected = persons.table.rows();
-        off_runtime(move || Rows::join(chunks, &types, filtered, rows_expected)).await?
+        off_runtime(move || Rows::join(chunks, &types, filters, rows_expected)).await?
     }
 
     /// Checks, charges and prepares an answer. Once charged, the session is among the running ones.
-    async fn charged_answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
+    ///
+    /// `begun` is set once it is charged: whatever then becomes of this future, the session's end is written.
+    async fn charged_answer(
+        &self,
+        peer: &PeerIdentity,
+        offer: Offer,
+        begun: &mut Option<EndGuard>,
+    ) -> Result<Responder, Error> {
         let question = &offer.question;
         let refused = |refusal| Self::refused(peer, refusal);
         let limits = limits(&self.party);
@@ -366,30 +412,34 @@ impl PolicySource {
         let opened = self.open(&table).await.map_err(self.unreadable(&table))?;
         let schema = opened.provider.schema();
         let permit = self.party.permit(&peer.name, question, &schema, &offer.normalisers, parts).map_err(refused)?;
-        answerable(question)?;
-        let filter = question
-            .filter
-            .as_deref()
-            .map(|text| parse_filter(text, &shared_schema(&permit.share, &schema), permit.filter_on()));
-        let filter =
-            filter.transpose().map_err(|reason| refused(self.party.refuse(&permit.share, &peer.name, &reason)))?;
+        let wanted = Wanted::of(question, &permit, &shared_schema(&permit.share, &schema))
+            .map_err(|reason| refused(self.party.refuse(&permit.share, &peer.name, &reason)))?;
         self.approved(peer, &permit, &offer).await?;
         // Both would be said below as well, but only after the table was read for nothing.
         let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());
-        let (name, offered) = (peer.name.clone(), offer.persons_total());
+        let (name, offered, dummies) = (peer.name.clone(), offer.persons_total(), offer.dummies);
+        let persons_max = self.party.limits.persons_max;
         off_runtime(move || {
             books.keep_chain(&name, &theirs)?;
-            books.open(&account, offered)?.check_left()
+            books.open(&account, offered)?.check_left()?;
+            // As for the largest table that there could be: the real one is not known yet. The accountant is spared where
+            // any share grants as much.
+            match limits.check_dummies(dummies, 0) {
+                Ok(()) => Ok(()),
+                Err(_) => limits.check_dummies(dummies, books.open(&account, persons_max)?.dummies()?),
+            }
         })
         .await??;
 
-        let persons = self.persons(&opened, &permit).await?;
+        let persons = self.persons(&opened, &permit, &peer.name).await?;
         // Charged before the filter is evaluated: whatever happens after it, and how long it takes, is paid for.
         // The prepared table's length bounds what will be announced, whatever the filter.
         let length = persons.table.persons() as u64;
-        limits.check_own(length, 0, parts)?;
-        let memory = set_aside(&self.engine, &self.party, &offer, length)?;
-        let account = self.budgets.open(&permit.account, length.max(offer.persons_total()))?;
+        limits.check_own(length, 0, parts).map_err(|error| self.too_large(&table, &error))?;
+        // A length that is padded must not show by the dummies either, whose default delta falls with N.
+        let padded = permit.filtered_rows() == FilteredRows::Pad;
+        let larger = if padded { persons_max } else { length.max(offer.persons_total()) };
+        let account = self.budgets.open(&permit.account, larger)?;
         let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
         let asked = Asked {
             session: offer.session,
@@ -400,36 +450,28 @@ impl PolicySource {
         };
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
-        let (dummies, reservation, chain) = off_runtime(move || {
-            let dummies = account.dummies()?;
-            limits.check_dummies(offered, dummies)?;
+        let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
+        limits.check_dummies(offered, dummies)?;
+        let memory = set_aside(&self.engine, &self.party, &offer, length, permit.labels.len(), dummies.max(offered))?;
+        let given_up = self.given_up(offer.session);
+        let (reservation, given_up, chain) = off_runtime(move || {
             // Before the charge, by shape alone: the table's length bounds what will be announced, but for fillers.
             let dummy_rows = dummies.max(offered).saturating_mul(u64::from(columns)).saturating_mul(parts as u64);
             limits.check_transfers(length.saturating_add(dummy_rows), parts)?;
             let reservation = account.charge(dummies.max(offered), columns, &asked)?;
-            Ok::<_, Error>((dummies, reservation, books.chain(&name)?))
+            // From here on there is an end to be written, whatever it is.
+            Ok::<_, Error>((reservation, given_up(), books.chain(&name)))
         })
         .await??;
-        // From here on there is an end to be written, whatever it is.
+        *begun = Some(given_up);
+        let chain = chain?;
         self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
 
-        let words = owned_words(&question.aggregates);
-        let rows = self.rows(&opened, filter.as_ref(), &table, &words, &persons).await?;
+        let rows = self.rows(&opened, &table, &wanted, &persons).await?;
         let hides = permit.filtered_rows() == FilteredRows::Hide;
-        let terms = permit.words.clone();
-        let aggregates = question.aggregates.clone();
         let (identifiers, values) = off_runtime(move || {
-            let mut columns = rows.values.iter();
-            let mut values = Vec::new();
-            for (asked, terms) in aggregates.iter().zip(&terms).filter(|(asked, _)| !asked.is_own()) {
-                let (word, column) = match &asked.aggregate {
-                    Aggregate::Persons => (Word::Persons, None),
-                    Aggregate::Rows { .. } => (Word::Rows(0), columns.next()),
-                    _ => (Word::Sum(0), columns.next()),
-                };
-                values.push(person_values(&persons.table, rows.passing.as_ref(), column, word, terms)?);
-            }
-            entries_after_filter(&persons.table, rows.passing.as_ref(), values, hides)
+            let values = wanted.totals(&persons.table, &rows)?;
+            entries_after_filter(&persons.table, wanted.passing(&rows), values, hides)
         })
         .await??;
 
@@ -450,8 +492,8 @@ impl PolicySource {
         let answer = AnswerTerms {
             dummies,
             words: permit.words.clone(),
-            normalisers: permit.normalisers(),
             labels: permit.labels.clone(),
+            normalisers: permit.normalisers(),
             minimum_matched: permit.minimum_matched(),
             filtered_rows: permit.filtered_rows(),
             sizes: shared.sizes,
@@ -489,15 +531,17 @@ impl TableSource for PolicySource {
 
     async fn answer(&self, peer: &PeerIdentity, offer: Offer) -> Result<Responder, Error> {
         let (id, began) = (offer.session, Instant::now());
-        let answered = self.charged_answer(peer, offer).await;
+        let mut begun = None;
+        let answered = self.charged_answer(peer, offer, &mut begun).await;
         if let Err(error) = &answered
-            && self.running().contains_key(&id)
+            && begun.is_some()
         {
             // Charged, and never begun: the audit says why.
             let (sizes, seconds) = (Vec::new(), began.elapsed().as_secs_f64());
             self.ended(peer, SessionEnded { id, outcome: Err(error), sizes, seconds, bytes_up: 0, bytes_down: 0 })
                 .await;
         }
+        begun.map(EndGuard::disarm);
         answered
     }
 
@@ -538,43 +582,4 @@ fn shared_schema(share: &Share, table: &Schema) -> SchemaRef {
     let fields: Vec<_> =
         share.shared_columns().into_iter().filter_map(|name| table.field_with_name(name).ok().cloned()).collect();
     Arc::new(Schema::new(fields))
-}
-
-/// Refuses what the protocol knows and this version cannot compute: before anything is charged.
-fn answerable(question: &Question) -> Result<(), Error> {
-    let words = &question.aggregates;
-    let beyond = question.group_by.is_some()
-        || question.own_groups
-        || words.iter().any(|word| word.when.is_some() || matches!(word.aggregate, Aggregate::Squares { .. }));
-    if beyond {
-        return Err(Error::Refused(
-            "this version answers no question in groups, with a filter per aggregate, or about squares".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// The aggregates over this side's columns that read one, with its name, in the question's order.
-fn owned_words(aggregates: &[AskedWord]) -> Vec<(Word, String)> {
-    aggregates
-        .iter()
-        .filter_map(|word| match &word.aggregate {
-            Aggregate::Rows { column } => Some((Word::Rows(0), column.clone())),
-            Aggregate::Sum { column } => Some((Word::Sum(0), column.clone())),
-            Aggregate::Persons | Aggregate::Squares { .. } | Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => {
-                None
-            }
-        })
-        .collect()
-}
-
-/// The position of `name` among `columns`, added where it is new.
-fn position(columns: &mut Vec<String>, name: &str) -> usize {
-    match columns.iter().position(|known| known == name) {
-        Some(index) => index,
-        None => {
-            columns.push(name.to_owned());
-            columns.len() - 1
-        }
-    }
 }

@@ -3,7 +3,9 @@
 mod answers;
 mod external;
 mod frames;
+mod groups;
 mod kit;
 mod planning;
 mod refusals;
 mod responder;
+mod types;
