@@ -20,6 +20,7 @@ use rand_core::SeedableRng;
 use super::answer::Answer;
 use super::asker::Asker;
 use super::config::{GroupConflict, PsiConfig};
+use super::ending::EndGuard;
 use super::error::{local_error, to_datafusion};
 use super::explain::{ColumnErrors, Outcome, PhaseLine, RunReport};
 use super::local::{Local, collect};
@@ -306,10 +307,12 @@ async fn ask(
     };
     let (books, peer) = (asker.budgets().clone(), query.peer.clone());
     // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
-    let (dummies, reservation, chain) = off_runtime(move || {
+    let given_up = given_up(asker, watcher, session);
+    let (dummies, reservation, given_up, chain) = off_runtime(move || {
         let dummies = account.dummies()?;
         let reservation = account.charge(dummies, columns, &asked)?;
-        Ok::<_, Error>((dummies, reservation, books.chain(&peer)?))
+        // From here on there is an end to be written, whatever becomes of this run.
+        Ok::<_, Error>((dummies, reservation, given_up(), books.chain(&peer)?))
     })
     .await??;
     let (books, peer, told) = (asker.budgets().clone(), query.peer.clone(), chain.first().copied());
@@ -347,6 +350,7 @@ async fn ask(
     let run = link.run(requester, &deadlines, Arc::clone(watcher) as Arc<dyn Observer>).await;
     let answered = run.and_then(Requester::into_answer);
     note_end(asker, watcher, session, started, answered.as_ref()).await;
+    given_up.disarm();
     let answered = answered?;
     asker.keep_length(&query.peer, &query.question.table, answered.peer_persons);
     watcher.note(|report| {
@@ -374,6 +378,16 @@ async fn note_end(
     started: Instant,
     answered: Result<&Answered, &Error>,
 ) {
+    let row = ended(watcher, started, answered);
+    let books = asker.budgets().clone();
+    let written = off_runtime(move || books.ended(session, &row)).await.and_then(|done| done);
+    if let Err(error) = written {
+        tracing::error!(%session, %error, "the session's end is not in the audit");
+    }
+}
+
+/// A session's end, as the audit keeps it.
+fn ended(watcher: &Watcher, started: Instant, answered: Result<&Answered, &Error>) -> Ended {
     let mut row = Ended {
         sizes: watcher.sizes(),
         dummies: answered.map_or(0, |answered| answered.dummies),
@@ -385,11 +399,20 @@ async fn note_end(
     watcher.note(|report| {
         row.bytes = report.phases.iter().fold((0, 0), |(up, down), line| (up + line.bytes.0, down + line.bytes.1));
     });
-    let books = asker.budgets().clone();
-    let written = off_runtime(move || books.ended(session, &row)).await.and_then(|done| done);
-    if let Err(error) = written {
-        tracing::error!(%session, %error, "the session's end is not in the audit");
-    }
+    row
+}
+
+/// Makes what ends a charged session whose run is dropped midway: by an analyst who cancels, or a deadline of the
+/// engine's. The sizes that it has shown stand in the audit all the same.
+fn given_up(asker: &Asker, watcher: &Arc<Watcher>, session: SessionId) -> impl FnOnce() -> EndGuard + Send + 'static {
+    let (budgets, watcher, started) = (asker.budgets().clone(), Arc::clone(watcher), Instant::now());
+    let end = move || {
+        let cancelled = Error::Environment("cancelled by who asked".to_owned());
+        if let Err(error) = budgets.ended(session, &ended(&watcher, started, Err(&cancelled))) {
+            tracing::error!(%session, %error, "the session's end is not in the audit");
+        }
+    };
+    || EndGuard::new(end)
 }
 
 fn note_local(report: &mut RunReport, table: &PreparedTable, unnormalised: u64, seconds: f64) {

@@ -17,7 +17,7 @@ pub use self::report::{ColumnErrors, Outcome, PhaseLine, RunReport};
 use crate::dp::size_noise_95;
 use crate::policy::labels_of;
 use crate::psi::{
-    Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Question, ShareTerms, SizesTerms, WordTerms, tag_bytes,
+    Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Question, ShareTerms, SizesTerms, WordTerms, matching_bytes,
 };
 
 /// Microseconds of one core to hash an identifier to the group and blind it.
@@ -25,8 +25,8 @@ use crate::psi::{
 pub(super) const HASH_AND_BLIND_US: f64 = 20.0;
 /// Microseconds of one core to decode, multiply and encode an element.
 pub(super) const EVALUATE_US: f64 = 18.0;
-/// Bytes of an element on the wire.
-const ELEMENT_BYTES: u64 = 32;
+/// Microseconds of one core for an oblivious transfer and its sums (`cargo bench --bench ot`).
+const TRANSFER_US: f64 = 0.04;
 /// Bytes of an additive share on the wire, where the bounds fit 64 bits.
 const WORD_BYTES: u64 = 8;
 
@@ -117,27 +117,27 @@ impl Outline {
         let dummies = columns * parts * self.dummies()?;
         let here = self.persons_here? + dummies;
         let there = self.persons_there.or(self.persons_here)? + dummies;
-        let tag = u64::from(tag_bytes(here, there, self.question.identifiers.len()));
         let later = columns - 1;
-        let (mut bytes_up, mut bytes_down) = (
-            ELEMENT_BYTES * (columns * here + later * there) + tag * (there + later * here),
-            ELEMENT_BYTES * (columns * there + later * here) + tag * (here + later * there),
-        );
-        // The side that knows the matched positions sends 128/k correction bits per position.
+        let (mut bytes_up, mut bytes_down) = matching_bytes(here, there, columns as usize, parts as usize);
+        // Whoever learns the sums of a transfer sends its corrections: this side, for the peer's words as for its own.
         let correction = u64::from(16 / self.ot_width.clamp(1, 16));
-        let own = self.question.aggregates.iter().filter(|word| word.is_own()).count() as u64;
-        let theirs = self.question.aggregates.len() as u64 - own;
+        let theirs = self.question.aggregates.iter().filter(|word| !word.is_own()).count() as u64;
+        let mut transfers = 0;
         if theirs > 0 {
-            bytes_up += correction * there * parts;
+            transfers += there * parts;
             bytes_down += WORD_BYTES * theirs * self.labels() * there * parts;
         }
-        if own > 0 {
-            bytes_down += correction * here;
-            bytes_up += WORD_BYTES * own * here;
+        for (_, word) in self.question.aggregates.iter().zip(&self.words).filter(|(asked, _)| asked.is_own()) {
+            // A transfer for each bit of each row.
+            let reach = word.min.min(0).unsigned_abs().saturating_add(word.max.max(0).unsigned_abs());
+            let bits = here * u64::from(u128::BITS - reach.leading_zeros());
+            transfers += bits;
+            bytes_down += WORD_BYTES * bits;
         }
+        bytes_up += correction * transfers;
         let blinded = (columns * here) as f64 * HASH_AND_BLIND_US;
         let evaluated = (there + later * (here + there)) as f64 * EVALUATE_US;
-        let seconds = (blinded + evaluated) / 1e6 / self.cores.max(1) as f64;
+        let seconds = (blinded + evaluated + transfers as f64 * TRANSFER_US) / 1e6 / self.cores.max(1) as f64;
         Some(Cost { seconds, bytes_up, bytes_down })
     }
 }
@@ -188,12 +188,16 @@ impl fmt::Display for Outline {
         }
         match self.dummies() {
             Some(0) => write!(f, "; no dummies: the numbers of matches are exact")?,
-            Some(dummies) => write!(
-                f,
-                "; the run uses {} dummies per identifier{per_group} and side, so that each number of matches is off by ±{} (95 %)",
-                count(dummies),
-                size_noise_95(dummies)
-            )?,
+            Some(dummies) => {
+                // The default delta is 1 / (10 N): with N unknown, this is the least that it can be.
+                let least = if self.persons_here.is_none() { "at least " } else { "" };
+                write!(
+                    f,
+                    "; the run uses {least}{} dummies per identifier{per_group} and side, so that each number of matches is off by {least}±{} (95 %)",
+                    count(dummies),
+                    size_noise_95(dummies)
+                )?;
+            }
             None => {}
         }
         match &self.terms.outputs {

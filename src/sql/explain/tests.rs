@@ -103,6 +103,8 @@ fn what_is_not_known_is_said_and_not_guessed() {
     assert!(text.contains("refused:  there is no [[ask]]"), "{text}");
     assert!(text.contains("τ unknown: no length") && !text.contains("costs:"), "{text}");
     assert!(unknown.cost().is_none());
+    let rows_unknown = Outline { persons_here: None, ..outline() }.to_string();
+    assert!(rows_unknown.contains("the run uses at least 1,200 dummies"), "{rows_unknown}");
     let exact = Outline {
         dummies_there: Ok(0),
         own: Ok(OwnOutline {
@@ -129,16 +131,15 @@ fn one_identifier_and_one_sum_at_a_million_rows_stay_within_the_bytes_of_the_pla
     };
     let cost = one.cost().unwrap();
     assert!(cost.bytes_up + cost.bytes_down < 120_000_000, "{cost:?}");
+    // Nine at most takes four bits, a transfer each: corrections of 4 bytes up, additive shares of 8 down.
     let own = Outline {
         question: Question { aggregates: vec![Aggregate::OwnRows { value: 0 }.into()], ..one.question.clone() },
+        words: vec![WordTerms { min: 0, max: 9, decimals: 0, noise: crate::dp::Noise::None }],
         ..one.clone()
     };
-    let mirrored = own.cost().unwrap();
-    assert_eq!(
-        (mirrored.bytes_up, mirrored.bytes_down),
-        (cost.bytes_down, cost.bytes_up),
-        "equal tables, roles swapped"
-    );
+    let (rows, bits) = (1_000_000 + one.dummies().unwrap(), own.cost().unwrap());
+    assert_eq!(bits.bytes_up + 4 * rows, cost.bytes_up + 4 * 4 * rows);
+    assert_eq!(bits.bytes_down + 8 * rows, cost.bytes_down + 4 * 8 * rows);
 }
 
 fn errors(name: &str, rows: &[Option<f64>]) -> ColumnErrors {

@@ -134,11 +134,22 @@ async fn dropping_the_stream_ends_the_run() {
 #[tokio::test]
 async fn a_cancelled_query_frees_the_server_and_the_next_one_is_answered() {
     let pair = Pair::open().await;
-    for _ in 0..3 {
+    // Early ones before the charge, late ones within the session.
+    for millis in [5, 10, 20, 30, 45, 60] {
         let run = pair.run(COUNT);
-        let _ = tokio::time::timeout(Duration::from_millis(30), run).await;
+        let _ = tokio::time::timeout(Duration::from_millis(millis), run).await;
     }
     assert_eq!(pair.row(COUNT).await, "7");
+    // Every charge has an end in both books, and nothing is held for a session that is over.
+    let open = |books: &Budgets| books.sessions().unwrap().iter().filter(|row| row.ended.is_none()).count();
+    let left = || (open(&pair.answering), open(pair.asker.budgets()), pair.source.memory_held());
+    for _ in 0..500 {
+        if left() == (0, 0, 0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(left(), (0, 0, 0));
 }
 
 #[tokio::test]
