@@ -65,7 +65,6 @@ static TOTAL_FUNCTIONS: LazyLock<Vec<(Arc<ScalarUDF>, Arguments)>> = LazyLock::n
         (datetime::date_part(), Arguments::DatePart),
         (core::coalesce(), Arguments::Any),
         (core::nullif(), Arguments::Any),
-        (core::nvl(), Arguments::Any),
         (core::greatest(), Arguments::Any),
         (core::least(), Arguments::Any),
     ]
