@@ -65,6 +65,7 @@ static TOTAL_FUNCTIONS: LazyLock<Vec<(Arc<ScalarUDF>, Arguments)>> = LazyLock::n
         (datetime::date_part(), Arguments::DatePart),
         (core::coalesce(), Arguments::Any),
         (core::nullif(), Arguments::Any),
+        (core::nvl(), Arguments::Any),
         (core::greatest(), Arguments::Any),
         (core::least(), Arguments::Any),
     ]
@@ -355,6 +356,8 @@ fn is_total_cast(from: &DataType, to: &DataType) -> bool {
         || (from == &DataType::Date32 && milliseconds)
         || (matches!(from, DataType::Binary | DataType::FixedSizeBinary(_))
             && matches!(to, DataType::LargeBinary | DataType::BinaryView))
+        // Two million values of these fit a binary array, and no batch has as many.
+        || matches!((from, to), (DataType::FixedSizeBinary(0..=1024), DataType::Binary))
 }
 
 /// Casts that give NULL where they overflow. Others, among them timestamp to date, can fail even so.

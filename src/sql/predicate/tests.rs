@@ -139,7 +139,7 @@ const ACCEPTED: &[&str] = &[
     "date_part('dow', paid_at) = 0 OR date_part('hour', paid_at) > 12 OR date_part('week', seen_at) = 7",
     "date_part('second', seen_at) = 1 OR date_part('millisecond', seen_at) = 1 OR date_part('quarter', bought_at) = 1",
     "date_part('doy', bought_at) = 1 OR date_part('isodow', bought_at) = 1 OR date_part('minute', paid_at) = 1 OR date_part('day', bought_at) = 3",
-    "coalesce(category, 'none') = 'none'",
+    "coalesce(category, 'none') = 'none' OR nvl(category, 'none') = 'none' OR ifnull(category, 'x') = 'x'",
     "greatest(days, 3) = 3 OR least(days, big) < 0 OR greatest(score, 1.5) > 2.5",
     "initcap(category) = 'Toys' OR reverse(category) = 'syot' OR ascii(category) = 116",
     "position('oy' IN category) = 2",
