@@ -350,6 +350,7 @@ fn is_total_cast(from: &DataType, to: &DataType) -> bool {
         || (from == &DataType::Date32 && milliseconds)
         || (matches!(from, DataType::Binary | DataType::FixedSizeBinary(_))
             && matches!(to, DataType::LargeBinary | DataType::BinaryView))
+        || (matches!(from, DataType::FixedSizeBinary(_)) && to == &DataType::Binary)
 }
 
 /// Casts that give NULL where they overflow. Others, among them timestamp to date, can fail even so.
