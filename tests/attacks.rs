@@ -165,7 +165,7 @@ sizes = {{ exact = true }}
         let outcome = report(&plan).unwrap().outcome.unwrap();
         Ok(Seen {
             count,
-            sizes: outcome.sizes.into_iter().map(|(_, size)| size).collect(),
+            sizes: outcome.sizes.into_iter().flat_map(|(_, sizes)| sizes).collect(),
             dummies: outcome.dummies,
             announced: outcome.persons_there,
         })

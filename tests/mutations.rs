@@ -62,7 +62,7 @@ fn entries(from: usize, to: usize, values: Vec<Vec<i128>>) -> Entries {
     let email: LargeBinaryArray = (from..to).map(|person| Some(format!("{person}@example.com").into_bytes())).collect();
     let phone: LargeBinaryArray =
         (from..to).map(|person| (person % 3 > 0).then(|| format!("+1555{person:07}").into_bytes())).collect();
-    Entries { identifiers: vec![email, phone], values, fillers: 0 }
+    Entries::whole(vec![email, phone], values, 0)
 }
 
 /// Whether a text tells of anybody.
@@ -89,9 +89,13 @@ impl Values {
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: None,
             aggregates: match self {
-                Values::Responders => vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }],
-                Values::Requesters => vec![Aggregate::OwnSum { value: 0, decimals: 0 }],
+                Values::Responders => {
+                    vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()]
+                }
+                Values::Requesters => vec![Aggregate::OwnSum { value: 0, decimals: 0 }.into()],
             },
+            group_by: None,
+            own_groups: false,
         }
     }
 
@@ -194,6 +198,7 @@ impl TableSource for Table {
             return Err(Error::Refused("this is not shared".to_owned()));
         }
         let terms = AnswerTerms {
+            labels: Vec::new(),
             dummies: 2,
             words: asked.words(),
             normalisers: normalisers(),
@@ -281,7 +286,7 @@ async fn no_mutated_message_panics_a_server_hangs_it_or_makes_it_tell_of_anybody
     let (mut good, mut phases) = (Recorded::new(), BTreeMap::<String, (Values, usize)>::new());
     for asked in [Values::Responders, Values::Requesters] {
         let recorder = Meddler::start(port, meddler::pass(), true).await;
-        assert_eq!(ask(&recorder.address(), fresh(&number, asked)).await.unwrap().sums, asked.truth());
+        assert_eq!(ask(&recorder.address(), fresh(&number, asked)).await.unwrap().cells[0], asked.truth());
         for (place, message) in recorder.seen().into_iter().filter(|(place, _)| place.way == Way::Up) {
             let (first, messages) = phases.entry(place.phase.clone()).or_insert((asked, 0));
             *messages += usize::from(*first == asked);
@@ -325,8 +330,8 @@ async fn no_mutated_message_panics_a_server_hangs_it_or_makes_it_tell_of_anybody
                     match outcome.unwrap_or_else(|_| panic!("it hangs: {mutation:?}")) {
                         Ok(answered) => {
                             count.answered += 1;
-                            for (sum, most) in answered.sums.iter().zip(values.bounds()) {
-                                assert!((0..=most).contains(sum), "{mutation:?}: {:?}", answered.sums);
+                            for (sum, most) in answered.cells[0].iter().zip(values.bounds()) {
+                                assert!((0..=most).contains(sum), "{mutation:?}: {:?}", answered.cells[0]);
                             }
                         }
                         Err(error) => {
@@ -362,6 +367,6 @@ async fn no_mutated_message_panics_a_server_hangs_it_or_makes_it_tell_of_anybody
         assert!(error.fault() != Fault::Internal && !names_somebody(&error.to_string()), "{error}");
     }
     for asked in [Values::Responders, Values::Requesters] {
-        assert_eq!(ask(&direct, fresh(&number, asked)).await.unwrap().sums, asked.truth());
+        assert_eq!(ask(&direct, fresh(&number, asked)).await.unwrap().cells[0], asked.truth());
     }
 }

@@ -46,7 +46,7 @@ fn entries(from: usize, to: usize, values: Vec<Vec<i128>>) -> Entries {
     let email: LargeBinaryArray = (from..to).map(|person| Some(format!("{person}@example.com").into_bytes())).collect();
     let phone: LargeBinaryArray =
         (from..to).map(|person| (person % 3 > 0).then(|| format!("+1555{person:07}").into_bytes())).collect();
-    Entries { identifiers: vec![email, phone], values, fillers: 0 }
+    Entries::whole(vec![email, phone], values, 0)
 }
 
 fn words() -> Vec<WordTerms> {
@@ -92,7 +92,9 @@ fn requester(session: SessionId) -> Requester {
             table: "purchases".to_owned(),
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: None,
-            aggregates: vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }],
+            aggregates: vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()],
+            group_by: None,
+            own_groups: false,
         },
         normalisers: normalisers(),
         dummies: 2,
@@ -108,6 +110,7 @@ fn requester(session: SessionId) -> Requester {
 
 fn responder(offer: &Offer) -> Result<Responder, Error> {
     let terms = AnswerTerms {
+        labels: Vec::new(),
         dummies: 2,
         words: words(),
         normalisers: normalisers(),
@@ -128,7 +131,7 @@ fn patient() -> Deadlines {
 }
 
 fn check(answered: &Answered) {
-    assert_eq!(answered.sums, vec![10, (20..30).sum::<i128>()]);
+    assert_eq!(answered.cells[0], vec![10, (20..30).sum::<i128>()]);
     assert_eq!(answered.dummies, 2);
 }
 
@@ -300,8 +303,8 @@ async fn a_flipped_bit_gives_no_wrong_answer_where_a_check_can_see_it_and_never_
             match asking {
                 Ok(answered) if blind => {
                     // At most 30 pairs, of one person and 1000 units each.
-                    assert!((0..=30).contains(&answered.sums[0]), "{place}: {:?}", answered.sums);
-                    assert!((0..=30_000).contains(&answered.sums[1]), "{place}: {:?}", answered.sums);
+                    assert!((0..=30).contains(&answered.cells[0][0]), "{place}: {:?}", answered.cells[0]);
+                    assert!((0..=30_000).contains(&answered.cells[0][1]), "{place}: {:?}", answered.cells[0]);
                 }
                 // Padding, or a bit that a check does not need.
                 Ok(answered) => check(&answered),

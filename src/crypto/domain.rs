@@ -4,7 +4,7 @@ use sha2::{Digest, Sha512};
 
 /// The version of the protocol on the wire. It is part of every [`Domain`], so that two versions never derive the
 /// same element, tweak or hash.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Width of a domain in bytes. Fixed, so that no domain is another's prefix whatever follows it.
 const DOMAIN_BYTES: usize = 32;
@@ -48,10 +48,10 @@ impl Domain {
         // The version is spelt out in each, so that a search for a string finds it; a test compares it with
         // `PROTOCOL_VERSION`.
         match self {
-            Self::Identifier => b"datafusion-psi/2/identifier\0\0\0\0\0",
-            Self::Dummy => b"datafusion-psi/2/dummy\0\0\0\0\0\0\0\0\0\0",
-            Self::DummySeed => b"datafusion-psi/2/dummy-seed\0\0\0\0\0",
-            Self::Transcript => b"datafusion-psi/2/transcript\0\0\0\0\0",
+            Self::Identifier => b"datafusion-psi/3/identifier\0\0\0\0\0",
+            Self::Dummy => b"datafusion-psi/3/dummy\0\0\0\0\0\0\0\0\0\0",
+            Self::DummySeed => b"datafusion-psi/3/dummy-seed\0\0\0\0\0",
+            Self::Transcript => b"datafusion-psi/3/transcript\0\0\0\0\0",
         }
     }
 }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn an_identifier_is_domain_column_length_bytes() {
         let message = HashDomain::new(3, b"transcript").identifier(b"ada@example.org").head().to_vec();
-        let mut expected = b"datafusion-psi/2/identifier\0\0\0\0\0".to_vec();
+        let mut expected = b"datafusion-psi/3/identifier\0\0\0\0\0".to_vec();
         expected.extend([3, 15, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(message, expected);
     }
@@ -159,8 +159,8 @@ mod tests {
     #[test]
     fn a_dummy_is_domain_seed_column_part_index() {
         let message = whole(&HashDomain::new(2, b"transcript").dummy(0x0403_0201, 9));
-        let seed = Sha512::digest([&b"datafusion-psi/2/dummy-seed\0\0\0\0\0"[..], b"transcript"].concat());
-        let mut expected = b"datafusion-psi/2/dummy\0\0\0\0\0\0\0\0\0\0".to_vec();
+        let seed = Sha512::digest([&b"datafusion-psi/3/dummy-seed\0\0\0\0\0"[..], b"transcript"].concat());
+        let mut expected = b"datafusion-psi/3/dummy\0\0\0\0\0\0\0\0\0\0".to_vec();
         expected.extend(&seed[..32]);
         expected.extend([2, 1, 2, 3, 4, 9, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(message, expected);

@@ -24,7 +24,7 @@ fn domain() -> HashDomain {
 
 /// H(identifier) as the room's doc has it, written out.
 fn hashed(column: u8, identifier: &[u8]) -> RistrettoPoint {
-    let mut message = b"datafusion-psi/2/identifier\0\0\0\0\0".to_vec();
+    let mut message = b"datafusion-psi/3/identifier\0\0\0\0\0".to_vec();
     message.push(column);
     message.extend((identifier.len() as u64).to_le_bytes());
     message.extend(identifier);

@@ -75,6 +75,17 @@ impl Clip {
         u128::from(columns).saturating_mul(max_labels.into()).saturating_mul(self.magnitude_max())
     }
 
+    /// How much the sums over matches by part of the *other* side's table may change, all parts together (the sum of absolute
+    /// values), when an entry of the side that owns the values is emptied, saturating: for K = `columns`,
+    /// ⌊K/2⌋ × (max(max, 0) − min(min, 0)), and max(|min|, |max|) more where K is odd.
+    ///
+    /// Each of the other side's entries on the path keeps its part and changes its partner's total for another's; the last
+    /// one may lose its partner (the room's doc has the proof). COUNT(*), where every total is 1, moves by 1.
+    pub fn sensitivity_parts(self, columns: u32) -> u128 {
+        let changed = u128::from(columns / 2).saturating_mul(self.sensitivity_own());
+        changed.saturating_add(if columns % 2 == 1 { self.magnitude_max() } else { 0 })
+    }
+
     /// max(|min|, |max|): the largest absolute value that one entry adds.
     pub fn magnitude_max(self) -> u128 {
         self.min.unsigned_abs().max(self.max.unsigned_abs())
@@ -203,6 +214,9 @@ mod tests {
         assert_eq!(both(i128::MIN, i128::MAX), (u128::MAX, 1 << 127));
         assert_eq!(clip(-3, 5).sensitivity_labels(3, 2), 30);
         assert_eq!(clip(0, 1).sensitivity_labels(1, 1), COUNT_SENSITIVITY);
+        assert_eq!([1, 2, 3, 4].map(|columns| clip(-3, 5).sensitivity_parts(columns)), [5, 8, 13, 16]);
+        assert_eq!([1, 2, 3, 4].map(|columns| clip(2, 7).sensitivity_parts(columns)), [7, 7, 14, 14]);
+        assert_eq!(clip(i128::MIN, i128::MAX).sensitivity_parts(8), u128::MAX);
         assert_eq!(clip(i128::MIN, 0).sensitivity_labels(8, 9), u128::MAX);
     }
 

@@ -79,6 +79,16 @@
 //! cells depend on both entries. Where they depend on the owner's entry alone (a responder's column groups its own values), only
 //! x₀ and x_r count, as for SUM: 2 in place of K for an own entry (1 for K = 1), and 1 for one of the other table.
 //!
+//! **Corollary 4, parts.** Let each pair count in one cell, its *part*, which the entry of the table without values decides (the
+//! requester's own groups over a responder's values), and let the owner's entry x₀ be emptied. Entries of the other table on
+//! the path are x₁, x₃, …; each x_i with i < r loses x_(i−1) and gains x_(i+1), both in its own part, which so moves by
+//! v(x_(i+1)) − v(x_(i−1)): at most max(max, 0) − min(min, 0). For odd r the last one, x_r, loses its partner alone: at most
+//! max(|min|, |max|). That is ⌊r/2⌋ times the first, and for odd r once the second, and does not fall with r; so with r = K it
+//! bounds the sum of absolute values over all parts: [`Clip::sensitivity_parts`], half of corollary 3's where bounds have one
+//! sign. For COUNT(*), where every matched entry counts 1, all differences are 0, and 1 is left: [`COUNT_SENSITIVITY`], as
+//! without parts. Where the table with the parts owns the values too, its matched entries are what counts, and of these at
+//! most x_r leaves: [`Clip::sensitivity_other`], as without parts.
+//!
 //! **What the proof needs.** That identifiers are unique per column, which preparing a table sees to (repeated ones
 //! break it: the tests hold an example), and that neighbours differ in one *entry*. Persons who share an identifier
 //! with others move more than one entry when they leave, and get a weaker guarantee.
@@ -87,8 +97,8 @@
 //! entries a side and K = 3, 2 and K = 4, every entry of either side emptied: 19,152,488 cases, by a waterfall that is
 //! written from its definition, in sizes, pairs lost and gained, and sums; 1,772,042,752 with up to 5 entries a side and K = 2, 3 and 4 and K = 3, 2 and 3 and K = 4,
 //! in a test that is run on request; and random tables of up to 8
-//! entries a side and 8 columns. Corollary 3 over every part, label and extreme value of tables of up to 3 and 2 entries and
-//! K ≤ 3, at random up to K = 8, and reached by a chain for every K.
+//! entries a side and 8 columns. Corollaries 3 and 4 over every part, label and extreme value of tables of up to 3 and 2 entries
+//! and K ≤ 3, at random up to K = 8, and reached by a chain for every K.
 
 mod accountant;
 mod clip;

@@ -7,7 +7,7 @@ use crate::dp;
 use super::error::ConfigError;
 use super::names;
 use super::party::{AggregateRule, GroupBy, Party, Share};
-use super::terms::sum_decimals;
+use super::words::{squares_decimals, sum_decimals};
 
 impl Party {
     /// Checks that all columns that a share names exist, have fitting types, and that no sum within its
@@ -135,18 +135,44 @@ impl Party {
             *unit = whole;
         }
         let [min, max] = units;
-        let overflow = dp::Clip::new(min, max).map_err(|reason| reason.to_string()).and_then(|clip| {
-            // The noise of a query of this aggregate alone: of more, each question is held against its own.
-            let noise = share.budget.outputs_per_query().word_noise(clip.sensitivity_own(), 1);
-            dp::word_width(share.persons_max, clip, noise.tail()).map_err(|reason| reason.to_string())
-        });
-        match overflow {
-            Ok(_) => Ok(()),
-            Err(reason) => error(
+        // The bound that is written: a default that does not fit is refused where somebody asks for it.
+        let squares = match rule.squares {
+            None => None,
+            Some(bound) => {
+                match squares_decimals(column, rule.decimals.unwrap_or(0)).and_then(|twice| bound.units(twice)) {
+                    Some(units) => Some(units),
+                    None => {
+                        return error(
+                            format!(
+                                "squares_max = {bound} does not fit {name}, whose squares have {} decimals",
+                                2 * decimals
+                            ),
+                            "write it in the square of the column's unit, with fewer decimals".to_owned(),
+                        );
+                    }
+                }
+            }
+        };
+        let fits = |min, max| {
+            dp::Clip::new(min, max).map_err(|reason| reason.to_string()).and_then(|clip| {
+                // The noise of a query of this aggregate alone: of more, each question is held against its own.
+                let noise = share.budget.outputs_per_query().word_noise(clip.sensitivity_own(), 1);
+                dp::word_width(share.persons_max, clip, noise.tail()).map_err(|reason| reason.to_string())
+            })
+        };
+        if let Err(reason) = fits(min, max) {
+            return error(
                 format!("the bounds of {name} are too wide: {reason}"),
                 "narrow min and max, or lower persons_max in [limits]".to_owned(),
-            ),
+            );
         }
+        if let Some(Err(reason)) = squares.map(|most| fits(0, most)) {
+            return error(
+                format!("the bound squares_max of {name} is too wide: {reason}"),
+                "lower squares_max, or persons_max in [limits]".to_owned(),
+            );
+        }
+        Ok(())
     }
 }
 

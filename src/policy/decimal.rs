@@ -60,6 +60,15 @@ impl Decimal {
         }
     }
 
+    /// The number times itself, if that has no more digits than a number may have.
+    pub(super) fn squared(&self) -> Option<Decimal> {
+        let (unscaled, scale) = self.reduced();
+        let product =
+            unscaled.checked_mul(unscaled).filter(|product| product.unsigned_abs() < 10u128.pow(DIGITS_MAX as u32));
+        let scale = scale.checked_mul(2).filter(|scale| *scale <= SCALE_MAX)?;
+        Some(Decimal { unscaled: product?, scale })
+    }
+
     /// Numerator and denominator (a power of ten) of the number.
     pub(super) fn ratio(&self) -> (i128, u128) {
         let (unscaled, scale) = self.reduced();
@@ -204,6 +213,17 @@ mod tests {
 
     fn decimal(text: &str) -> Decimal {
         text.parse().unwrap_or_else(|_| panic!("{text} is a decimal"))
+    }
+
+    #[test]
+    fn squares_are_exact_or_none() {
+        let squared = |text: &str| text.parse::<Decimal>().unwrap().squared().map(|square| square.to_string());
+        assert_eq!(squared("-12.50").as_deref(), Some("156.25"));
+        assert_eq!(squared("0").as_deref(), Some("0"));
+        assert_eq!(squared("9999999999999999999").as_deref(), Some("99999999999999999980000000000000000001"));
+        assert_eq!(squared("10000000000000000000"), None);
+        assert_eq!(squared("0.000000000000001").as_deref(), Some("0.000000000000000000000000000001"));
+        assert_eq!(squared("0.0000000000000001"), None);
     }
 
     #[test]

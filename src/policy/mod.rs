@@ -44,6 +44,7 @@ mod terms;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod words;
 
 pub use books::{
     Account, Approval, Asked, AskedAccount, AuditRow, AuditSession, Balance, Budgets, CHAIN_LINKS_MAX, ChainLink,
@@ -59,7 +60,5 @@ pub use permit::{Permit, PermittedIdentifier, Refusal};
 pub use sample::sample;
 pub use sentences::explain;
 pub use sizes::PadPlan;
-pub use terms::{
-    NotAllowed, OWN_DECIMALS_MAX, Remedy, check_filter_column, check_group_column, check_parts, check_question,
-    word_terms,
-};
+pub use terms::{NotAllowed, Remedy, check_filter_column, check_group_column, check_parts, check_question, labels_of};
+pub use words::OWN_DECIMALS_MAX;

@@ -203,7 +203,18 @@ pub struct AggregateRule {
     pub max_rows: u64,
     /// Decimals of the fixed point, for columns of floats only.
     pub decimals: Option<u8>,
+    /// The greatest sum of squares of one person, in the square of the column's unit, where the policy says one.
+    pub squares: Option<Decimal>,
     pub(super) line: usize,
+}
+
+impl AggregateRule {
+    /// The greatest sum of squares of one person: as written, else the larger bound squared. `None` where the column can
+    /// only be counted, or where that square has more digits than a number.
+    pub fn squares_max(&self) -> Option<Decimal> {
+        let clip = self.clip?;
+        self.squares.or_else(|| clip.min.squared().zip(clip.max.squared()).map(|(min, max)| min.max(max)))
+    }
 }
 
 /// Bounds of one person's total, in the column's unit.

@@ -9,7 +9,7 @@ use crate::psi::{self, FilteredRows, Question, WordTerms};
 use super::books::{Account, Direction, Period};
 use super::names;
 use super::party::{Ask, Party, Peer, Share};
-use super::terms::{NotAllowed, check_question};
+use super::terms::{NotAllowed, check_parts, check_question, labels_of};
 
 /// Leave to answer one question, and the rules for the answer.
 ///
@@ -23,6 +23,8 @@ pub struct Permit {
     pub identifiers: Vec<PermittedIdentifier>,
     /// The clip of each aggregate, scaled to integers, and the noise of its word, in the question's order.
     pub words: Vec<WordTerms>,
+    /// The labels of the question's `group_by` column, in the order of the cells; none where it has no such column.
+    pub labels: Vec<String>,
     /// The account that pays.
     pub account: Account,
 }
@@ -178,7 +180,8 @@ impl Party {
     /// Whether a peer may ask a question, and the rules for the answer.
     ///
     /// `table` is the schema of the table that the question names (empty if there is none; it is then
-    /// not looked at), `normalisers` those that the offer names, one per identifier.
+    /// not looked at), `normalisers` those that the offer names, one per identifier, and `parts` how many groups of its own
+    /// the asker has formed: 1 for a question without.
     ///
     /// # Errors
     /// A refusal, decided by the question, the policy and the columns' types alone: `Refused`,
@@ -189,10 +192,14 @@ impl Party {
         question: &Question,
         table: &Schema,
         normalisers: &[String],
+        parts: usize,
     ) -> Result<Permit, Refusal> {
         let share = self.shared_table(peer, &question.table)?;
         let refused = |reason: &NotAllowed| self.refuse(share, peer, reason);
-        let words = check_question(&share.terms(), question, table).map_err(|reason| refused(&reason))?;
+        let terms = share.terms();
+        let words = check_question(&terms, question, table).map_err(|reason| refused(&reason))?;
+        let formed = u32::try_from(parts).unwrap_or(u32::MAX);
+        check_parts(&terms, formed).map_err(|reason| refused(&reason))?;
         self.check_columns(share, table).map_err(|error| Refusal {
             peer: psi::Error::Refused(format!(
                 "'{}' cannot answer: its table '{}' no longer fits the terms by which it is shared; its owner's log says where",
@@ -215,6 +222,7 @@ impl Party {
         Ok(Permit {
             identifiers,
             words,
+            labels: labels_of(&terms, question).to_vec(),
             account: Account::answering(peer, &share.budget.population),
             share: share.clone(),
         })

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::dp;
-use crate::psi::{Aggregate, FilteredRows};
+use crate::psi::{Aggregate, AskedWord, FilteredRows};
 
 use super::books::Period;
 use super::decimal::Decimal;
 use super::names;
 use super::party::{AggregateRule, Ask, AskedRows, BudgetTerms, Identifier, Party, Peer, Share, Sizes};
 use super::sizes::{SizesAccount, SizesPlan};
-use super::terms;
+use super::words::{Groups, sensitivity};
 
 /// How many persons a table is taken to have where nobody knows.
 const PERSONS_GUESSED: u64 = 1_000_000;
@@ -278,7 +278,7 @@ impl ShareInWords<'_> {
     /// Each number that an answer may have.
     fn words(&self) -> Vec<Word> {
         let word = |name: String, aggregate: Aggregate, clip: dp::Clip, decimals: u8| {
-            let moved = terms::sensitivity(&aggregate, clip);
+            let moved = sensitivity(&AskedWord::from(aggregate), clip, &Groups::NONE);
             let noise = self.share.budget.outputs_per_query().word_noise(moved, 1);
             Word { name, moved: in_units(moved, decimals), off: in_units(noise.interval(CONFIDENCE), decimals) }
         };

@@ -1,20 +1,16 @@
 //! A share's terms as its peers see them, and what these terms say about a question. The same code
 //! runs at the owner, who enforces it, and at the asker, who would rather know before it asks.
 
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::Schema;
 
-use crate::dp;
 use crate::psi::{
-    AGGREGATES_MAX, Aggregate, AggregateTerms, COLUMNS_MAX, ClipTerms, GroupTerms, IdentifierTerms, OutputsTerms,
-    OwnValueTerms, Question, ShareTerms, WordTerms,
+    AGGREGATES_MAX, Aggregate, AggregateTerms, AskedWord, COLUMNS_MAX, ClipTerms, GroupTerms, IdentifierTerms,
+    OutputsTerms, OwnValueTerms, Question, ShareTerms, WORDS_PER_ROW_MAX, WordTerms,
 };
 
-use super::decimal::Decimal;
 use super::names;
 use super::party::{Clip, Share};
-
-/// The most decimals that the asker may give to a fixed point of its own.
-pub const OWN_DECIMALS_MAX: u8 = 18;
+use super::words::{Groups, word_terms};
 
 /// Why a share's terms do not allow a question, and what would.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,11 +32,11 @@ pub struct Remedy {
 }
 
 impl NotAllowed {
-    fn never(what: impl Into<String>) -> Self {
+    pub(super) fn never(what: impl Into<String>) -> Self {
         NotAllowed { what: what.into(), remedy: None }
     }
 
-    fn until(what: impl Into<String>, key: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn until(what: impl Into<String>, key: &'static str, text: impl Into<String>) -> Self {
         NotAllowed { what: what.into(), remedy: Some(Remedy { key, text: text.into() }) }
     }
 }
@@ -83,6 +79,7 @@ impl Share {
                     clip: rule.clip.map(clip_terms),
                     max_rows: rule.max_rows,
                     decimals: rule.decimals.unwrap_or(0),
+                    squares_max: rule.squares_max().map(|bound| bound.to_string()),
                 })
                 .collect(),
             filter_on: self.filter_on.clone(),
@@ -120,12 +117,13 @@ fn clip_terms(clip: Clip) -> ClipTerms {
     ClipTerms { min: clip.min.to_string(), max: clip.max.to_string() }
 }
 
-/// The clip of each of a question's aggregates, scaled to integers, and the noise of its released word, if the
+/// The clip of each of a question's aggregates, scaled to integers, and the noise of its word in each cell, if the
 /// terms allow the question.
 ///
-/// The part of the output budget that one query has is split equally over its different aggregates.
-/// `table` holds at least the shared columns. Filters are checked only for being possible at all: what
-/// an expression may contain is for whoever evaluates it.
+/// The part of the output budget that one query has is split equally over its different aggregates; a word in all its
+/// cells is one. `table` holds at least the shared columns. Filters are checked only for being possible at all: what
+/// an expression may contain is for whoever evaluates it. How many groups of its own the asker forms is for
+/// [`check_parts`].
 ///
 /// # Errors
 /// [`NotAllowed`], decided by the question, the terms and the columns' types alone.
@@ -146,14 +144,16 @@ pub fn check_question(terms: &ShareTerms, question: &Question, table: &Schema) -
             ));
         }
     }
-    if question.aggregates.is_empty() || question.aggregates.len() > AGGREGATES_MAX {
+    let words = &question.aggregates;
+    if words.is_empty() || words.len() > AGGREGATES_MAX {
         return Err(NotAllowed::never(format!(
             "a query has 1 to {AGGREGATES_MAX} different aggregates, and this one has {}",
-            question.aggregates.len()
+            words.len()
         )));
     }
-    let words = distinct(&question.aggregates);
-    let words = question.aggregates.iter().map(|aggregate| word_terms(terms, aggregate, words, table)).collect();
+    check_groups(terms, question)?;
+    let (groups, different) = (Groups::of(terms, question), distinct(words));
+    let words = words.iter().map(|word| word_terms(terms, word, &groups, different, table)).collect();
     if question.filter.is_some() && terms.filter_on.is_empty() {
         return Err(NotAllowed::until(
             format!("'{}' may not be filtered", terms.table),
@@ -164,11 +164,68 @@ pub fn check_question(terms: &ShareTerms, question: &Question, table: &Schema) -
     words
 }
 
+/// What a question's groups and its words' own filters need, whatever the words are about.
+fn check_groups(terms: &ShareTerms, question: &Question) -> Result<(), NotAllowed> {
+    let words = &question.aggregates;
+    if let Some(word) = words.iter().find(|word| word.is_own() && word.when.is_some()) {
+        return Err(NotAllowed::never(format!(
+            "{} has a filter on '{}', and is about a value of one's own: choose the value by a CASE over one's own columns",
+            word.aggregate, terms.table
+        )));
+    }
+    if words.iter().any(|word| word.when.is_some()) && terms.filter_on.is_empty() {
+        return Err(NotAllowed::until(
+            format!("'{}' may not be filtered", terms.table),
+            "filter_on",
+            "filter_on = [ the columns of the query's FILTER on that table ]",
+        ));
+    }
+    if let Some(column) = &question.group_by {
+        check_group_column(terms, column)?;
+        if let Some(word) = words.iter().find(|word| word.is_own()) {
+            return Err(NotAllowed::never(format!(
+                "{word} cannot be grouped by '{}' of '{}': the label stands at the peer's end of a pair, the value at yours; \
+                 group by columns of one's own, or ask for values of the peer's",
+                names::shown(column),
+                terms.table
+            )));
+        }
+        let theirs = words.len() * labels_of(terms, question).len();
+        if theirs > WORDS_PER_ROW_MAX {
+            return Err(NotAllowed::never(format!(
+                "{} different aggregates by the {} labels of '{}' are {theirs} numbers of each person, and at most \
+                 {WORDS_PER_ROW_MAX} are possible: ask for fewer at once",
+                words.len(),
+                labels_of(terms, question).len(),
+                names::shown(column)
+            )));
+        }
+    }
+    if question.own_groups {
+        check_parts(terms, 2)?;
+    }
+    let grouped = question.group_by.is_some() || question.own_groups;
+    if grouped && terms.minimum_matched > 0 && !words.contains(&AskedWord::from(Aggregate::Persons)) {
+        return Err(NotAllowed::never(format!(
+            "a query in groups over '{}' has to ask for the number of persons too, COUNT(*) without a filter of its own: groups \
+             of fewer than minimum_matched = {} are told by it",
+            terms.table, terms.minimum_matched
+        )));
+    }
+    Ok(())
+}
+
+/// The labels of the question's `group_by` column, none where it has none: what the answer carries.
+pub fn labels_of<'t>(terms: &'t ShareTerms, question: &Question) -> &'t [String] {
+    let of = |column: &String| terms.group_by.iter().find(|group| group.column == *column);
+    question.group_by.as_ref().and_then(of).map_or(&[], |group| &group.labels)
+}
+
 /// How many different words a list of aggregates releases.
-fn distinct(aggregates: &[Aggregate]) -> u32 {
-    let first = |at: usize| !aggregates[..at].contains(&aggregates[at]);
+fn distinct(words: &[AskedWord]) -> u32 {
+    let first = |at: usize| !words[..at].contains(&words[at]);
     // At most AGGREGATES_MAX: longer lists are refused before.
-    (0..aggregates.len()).filter(|at| first(*at)).count() as u32
+    (0..words.len()).filter(|at| first(*at)).count() as u32
 }
 
 /// Whether the terms allow a filter to name a column.
@@ -215,6 +272,13 @@ pub fn check_parts(terms: &ShareTerms, parts: u32) -> Result<(), NotAllowed> {
     if parts <= terms.max_parts {
         return Ok(());
     }
+    if terms.max_parts <= 1 {
+        return Err(NotAllowed::until(
+            format!("matches with '{}' may not be grouped by columns of the asker's own", terms.table),
+            "max_parts",
+            "max_parts = 20",
+        ));
+    }
     Err(NotAllowed::until(
         format!(
             "matches with '{}' may be grouped into at most {} groups of the asker's own, and this query has {parts}",
@@ -223,180 +287,4 @@ pub fn check_parts(terms: &ShareTerms, parts: u32) -> Result<(), NotAllowed> {
         "max_parts",
         format!("max_parts = {parts}"),
     ))
-}
-
-/// The clip of one aggregate, scaled to integers, and the noise of its word in a query of `words` different
-/// aggregates, if the terms allow it.
-///
-/// Counts have no decimals; a column's sum has those of its type (0 for integers, s for decimal(p,s),
-/// the policy's for floats), a value of the asker's own those that it offers, its bounds rounded
-/// inwards to them.
-///
-/// # Errors
-/// [`NotAllowed`], decided by the aggregate, the terms and the column's type alone.
-pub fn word_terms(
-    terms: &ShareTerms,
-    aggregate: &Aggregate,
-    words: u32,
-    table: &Schema,
-) -> Result<WordTerms, NotAllowed> {
-    let (clip, decimals) = word_clip(terms, aggregate, table)?;
-    let never = |reason: &str| NotAllowed::never(format!("{aggregate} over '{}': {reason}", terms.table));
-    let noise = match &terms.outputs {
-        OutputsTerms::Exact => dp::Noise::None,
-        OutputsTerms::Private { per_query, .. } => {
-            let outputs: dp::QueryOutputs = per_query
-                .parse()
-                .map_err(|_| never("its noise is published in words that this version does not know"))?;
-            outputs.word_noise(sensitivity(aggregate, clip), words)
-        }
-    };
-    Ok(WordTerms { min: clip.min(), max: clip.max(), decimals, noise })
-}
-
-/// How much the released word may change when one entry of the owner's table, the one that the noise protects,
-/// is emptied: by the theorem and corollaries of [`crate::dp`].
-///
-/// The bits by which a word of the asker's own enters spell no value outside its bounds and 0, whatever the asker
-/// does: so for them the other side's sensitivity holds by construction.
-pub(super) fn sensitivity(aggregate: &Aggregate, clip: dp::Clip) -> u128 {
-    match aggregate {
-        Aggregate::Persons => dp::COUNT_SENSITIVITY,
-        Aggregate::Rows { .. } | Aggregate::Sum { .. } => clip.sensitivity_own(),
-        Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => clip.sensitivity_other(),
-    }
-}
-
-/// The clip of one aggregate in units of its decimals, and these.
-fn word_clip(terms: &ShareTerms, aggregate: &Aggregate, table: &Schema) -> Result<(dp::Clip, u8), NotAllowed> {
-    // A count's bounds are in order.
-    let count = |max: u64| {
-        dp::Clip::new(0, i128::from(max)).map(|clip| (clip, 0)).map_err(|reason| NotAllowed::never(reason.to_string()))
-    };
-    match aggregate {
-        Aggregate::Persons => count(1),
-        Aggregate::Rows { column } => {
-            let rule = rule(terms, column, "counted", "{ max_rows = 10 }")?;
-            count(rule.max_rows)
-        }
-        Aggregate::Sum { column } => {
-            let example = "{ min = 0, max = 100, max_rows = 10 }";
-            let rule = rule(terms, column, "summed", example)?;
-            let Some(clip) = &rule.clip else {
-                return Err(NotAllowed::until(
-                    format!("column '{}' of '{}' may be counted, not summed", names::shown(column), terms.table),
-                    "aggregates",
-                    format!("{} = {{ min = 0, max = 100, max_rows = {} }}", names::toml_key(column), rule.max_rows),
-                ));
-            };
-            let unfit = |reason: Unfit| {
-                NotAllowed::never(format!(
-                    "column '{}' of '{}' cannot be summed: {reason}",
-                    names::shown(column),
-                    terms.table
-                ))
-            };
-            let field = table.field_with_name(column).map_err(|_| unfit(Unfit::Missing))?;
-            let decimals = sum_decimals(field.data_type(), rule.decimals)
-                .ok_or_else(|| unfit(Unfit::Type(field.data_type().clone())))?;
-            let (min, max) = decimals_of(clip).ok_or_else(|| unfit(Unfit::Bounds))?;
-            let units =
-                |bound: Decimal| bound.units(decimals).ok_or_else(|| unfit(Unfit::Scale(bound.to_string(), decimals)));
-            word(units(min)?, units(max)?, decimals).ok_or_else(|| unfit(Unfit::Bounds))
-        }
-        Aggregate::OwnRows { .. } => {
-            let own = own_values(terms)?;
-            if own.max_rows == 0 {
-                return Err(NotAllowed::until(
-                    format!("rows of one's own may not be counted over matches with '{}'", terms.table),
-                    "requester_values",
-                    format!(
-                        "requester_values = {{ min = {}, max = {}, max_rows = 10 }}",
-                        names::shown(&own.clip.min),
-                        names::shown(&own.clip.max)
-                    ),
-                ));
-            }
-            count(own.max_rows)
-        }
-        Aggregate::OwnSum { decimals, .. } => {
-            let own = own_values(terms)?;
-            let never = |reason: String| {
-                NotAllowed::never(format!(
-                    "values of one's own cannot be summed over matches with '{}': {reason}",
-                    terms.table
-                ))
-            };
-            if *decimals > OWN_DECIMALS_MAX {
-                return Err(never(format!("{decimals} decimals, and at most {OWN_DECIMALS_MAX} are possible")));
-            }
-            let (min, max) = decimals_of(&own.clip).ok_or_else(|| never(Unfit::Bounds.to_string()))?;
-            min.units_up(*decimals)
-                .zip(max.units_down(*decimals))
-                .and_then(|(min, max)| word(min, max, *decimals))
-                .ok_or_else(|| {
-                    never(format!(
-                        "no number of {decimals} decimals lies within its bounds {min} to {max}, or they are too wide"
-                    ))
-                })
-        }
-    }
-}
-
-/// Why a column's sum has no scaled bounds.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unfit {
-    #[error("the table has no such column any more")]
-    Missing,
-    #[error("it is of type {0}; integers, decimals of up to 38 digits, float and double can be summed")]
-    Type(DataType),
-    #[error("its bound {0} does not fit a sum of {1} decimals")]
-    Scale(String, u8),
-    #[error("its bounds are no decimal numbers, or empty")]
-    Bounds,
-}
-
-/// Decimals in which a column of this type is summed; `None`: it is no number. `floats` is the
-/// policy's choice for floats.
-pub(super) fn sum_decimals(column: &DataType, floats: u8) -> Option<u8> {
-    if column.is_integer() {
-        return Some(0);
-    }
-    match column {
-        DataType::Float32 | DataType::Float64 => Some(floats),
-        DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
-            u8::try_from(*scale).ok()
-        }
-        _ => None,
-    }
-}
-
-fn rule<'t>(terms: &'t ShareTerms, column: &str, verb: &str, example: &str) -> Result<&'t AggregateTerms, NotAllowed> {
-    terms.aggregates.iter().find(|rule| rule.column == column).ok_or_else(|| {
-        let shared = names::listed(terms.aggregates.iter().map(|rule| rule.column.as_str()));
-        let column = names::shown(column);
-        NotAllowed::until(
-            format!("column '{column}' of '{}' may not be {verb} (columns for aggregates: {shared})", terms.table),
-            "aggregates",
-            format!("{} = {example}", names::toml_key(&column)),
-        )
-    })
-}
-
-fn own_values(terms: &ShareTerms) -> Result<&OwnValueTerms, NotAllowed> {
-    terms.requester_values.as_ref().ok_or_else(|| {
-        NotAllowed::until(
-            format!("values of one's own may not be aggregated over matches with '{}'", terms.table),
-            "requester_values",
-            "requester_values = { min = 0, max = 100, max_rows = 10 }",
-        )
-    })
-}
-
-fn decimals_of(clip: &ClipTerms) -> Option<(Decimal, Decimal)> {
-    clip.min.parse().ok().zip(clip.max.parse().ok())
-}
-
-fn word(min: i128, max: i128, decimals: u8) -> Option<(dp::Clip, u8)> {
-    dp::Clip::new(min, max).ok().map(|clip| (clip, decimals))
 }

@@ -3,7 +3,7 @@
 use crate::dp::Clip;
 use crate::mpc::WordWidth;
 
-use super::{Error, PeerMisbehaved, WordTerms};
+use super::{Error, PeerMisbehaved, Question, WORDS_PER_ROW_MAX, WordTerms};
 
 /// Limits of one session. Every number that a peer announces is held against them before anything is sized by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,7 +11,8 @@ pub struct Limits {
     /// The most entries of one table, without dummies. Default 10,000,000: some 1.2 GB for both tables of one
     /// identifier. At most 2^30.
     pub persons_max: u64,
-    /// The most dummies per column. Default 1,000,000, far above what any budget that means something asks for.
+    /// The most dummies per column, of all parts together. Default 1,000,000, far above what any budget that means
+    /// something asks for.
     pub dummies_max: u64,
     /// How many times the dummies that this side's own policy asks for a requester may ask for: dummies are work for
     /// both sides. Default 4; up to 65,536 dummies are always granted.
@@ -28,17 +29,21 @@ impl Default for Limits {
 const PERSONS_CAP: u64 = 1 << 30;
 const DUMMIES_CAP: u64 = 1 << 24;
 
+/// Each takes 16 bytes of memory on either side while the words are summed.
+const TRANSFERS_MAX: u64 = u32::MAX as u64;
+
 /// So many dummies cost seconds, as a table of so many persons would, which a peer may bring as well: not worth a refusal. A
 /// party that pads its length and allows itself many questions asks for some ten thousands, also of a share whose own
 /// policy wants few or none.
 const DUMMIES_GRANTED: u64 = 1 << 16;
 
 impl Limits {
-    /// Holds what the peer announces in its `message` against the limits: before any work is done for it.
+    /// Holds what the peer announces in its `message` against the limits: before any work is done for it. `persons` are those
+    /// of all parts, `dummies` those of one of the question's `parts`.
     ///
     /// # Errors
     /// [`PeerMisbehaved::Hello`] with the field that is over its limit.
-    pub fn check_peer(&self, message: &'static str, persons: u64, dummies: u64) -> Result<(), Error> {
+    pub fn check_peer(&self, message: &'static str, persons: u64, dummies: u64, parts: usize) -> Result<(), Error> {
         let limit = |field: &str, found: u64, max: u64| {
             if found <= max {
                 return Ok(());
@@ -47,7 +52,7 @@ impl Limits {
             Err(Error::from(PeerMisbehaved::Hello { message, field: field.to_owned(), reason }))
         };
         limit("persons", persons, self.persons_max.min(PERSONS_CAP))?;
-        limit("dummies", dummies, self.dummies_max.min(DUMMIES_CAP))
+        limit("dummies", of_all_parts(dummies, parts), self.dummies_max.min(DUMMIES_CAP))
     }
 
     /// Holds the dummies that a requester asks for against the `own` number of the responder's policy. To be called
@@ -67,11 +72,12 @@ impl Limits {
         )))
     }
 
-    /// Holds what this side brings against the limits.
+    /// Holds what this side brings against the limits: the persons of all parts, and the dummies of each of the question's
+    /// `parts`.
     ///
     /// # Errors
     /// [`Error::Caller`]: the table is too large for a session.
-    pub fn check_own(&self, persons: u64, dummies: u64) -> Result<(), Error> {
+    pub fn check_own(&self, persons: u64, dummies: u64, parts: usize) -> Result<(), Error> {
         let limit = |what: &str, found: u64, max: u64| {
             if found <= max {
                 return Ok(());
@@ -79,8 +85,28 @@ impl Limits {
             Err(Error::Caller(format!("this table needs {found} {what}, this side's limit is {max}")))
         };
         limit("entries", persons, self.persons_max.min(PERSONS_CAP))?;
-        limit("dummies per column", dummies, self.dummies_max.min(DUMMIES_CAP))
+        limit("dummies per column", of_all_parts(dummies, parts), self.dummies_max.min(DUMMIES_CAP))
     }
+
+    /// Holds the oblivious transfers of the responder's words, one per part and row of its table on the wire (dummies
+    /// included), against what can be numbered: by shape alone, before anything is charged.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], in words for the requester.
+    pub fn check_transfers(&self, responder_rows: u64, parts: usize) -> Result<(), Error> {
+        let transfers = responder_rows.saturating_mul(parts as u64);
+        if transfers <= TRANSFERS_MAX {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "{parts} groups of the requester's own over {responder_rows} entries take {transfers} oblivious transfers, and \
+             {TRANSFERS_MAX} are possible: ask with fewer groups"
+        )))
+    }
+}
+
+fn of_all_parts(dummies: u64, parts: usize) -> u64 {
+    dummies.saturating_mul(parts as u64)
 }
 
 /// The width in which `persons` totals within the bounds, and the noise but for its outermost 2^-64, cannot overflow;
@@ -96,6 +122,34 @@ pub(crate) fn word_width(persons: u64, terms: &WordTerms) -> Result<WordWidth, E
             crate::dp::WordWidth::Bits128 => WordWidth::Bits128,
         })
         .map_err(|error| refused(&error))
+}
+
+/// What the policy's check of a question has already refused, held again by both sessions: the shape of the words, `labels`
+/// being 0 where the question is by no column, and of the transfers over `responder_rows` on the wire.
+pub(crate) fn check_shape(
+    limits: &Limits,
+    question: &Question,
+    labels: usize,
+    responder_rows: u64,
+    parts: usize,
+) -> Result<(), Error> {
+    let own = question.aggregates.iter().filter(|word| word.is_own()).count();
+    let theirs = question.aggregates.len() - own;
+    if labels > 0 && own > 0 {
+        return Err(Error::Refused(
+            "a value of the requester's own cannot be summed by labels of the responder's: the label stands at one end of a \
+             pair, the value at the other"
+                .to_owned(),
+        ));
+    }
+    let words = theirs * labels.max(1);
+    if words > WORDS_PER_ROW_MAX {
+        return Err(Error::Refused(format!(
+            "{theirs} aggregates by {labels} labels are {words} numbers of each person, and at most {WORDS_PER_ROW_MAX} are \
+             possible: ask for fewer at once"
+        )));
+    }
+    if theirs > 0 { limits.check_transfers(responder_rows, parts) } else { Ok(()) }
 }
 
 #[cfg(test)]

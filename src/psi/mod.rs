@@ -81,6 +81,7 @@ mod matching;
 pub mod normalise;
 mod phase;
 pub mod prepare;
+mod question;
 mod receipt;
 mod release;
 mod requester;
@@ -95,17 +96,19 @@ mod terms;
 pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
 pub use hello::{
-    AGGREGATES_MAX, Answer, CHAIN_LINKS_MAX, ChainLink, Offer, Receipts, VERSION, WordTerms, hello_schema,
+    AGGREGATES_MAX, Answer, CHAIN_LINKS_MAX, ChainLink, LABELS_MAX, Offer, PARTS_MAX, Receipts, VERSION,
+    WORDS_PER_ROW_MAX, WordTerms, hello_schema,
 };
 pub use limits::Limits;
 pub use matching::{matching_bytes, tag_bytes};
 pub use phase::{COLUMNS_MAX, Phase, UnknownPhase};
+pub use question::{Aggregate, AskedWord, Question};
 pub use receipt::{Receipt, SIGNATURE_BYTES_MAX, SignedReceipt, Signer, Verifier, Witness};
 pub use requester::{Answered, ChainCheck, OfferTerms, Requester};
 pub use responder::{AnswerTerms, Outcome, Responder};
 pub use session::{Output, Progress, Role, Session};
-pub use table::Entries;
+pub use table::{Entries, EntryPart};
 pub use terms::{
-    Aggregate, AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms,
-    Question, SessionId, ShareTerms, SizesTerms,
+    AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, SessionId,
+    ShareTerms, SizesTerms,
 };

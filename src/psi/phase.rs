@@ -33,17 +33,17 @@ pub enum Phase {
     OtCheck,
     /// The OT sender's payloads.
     OtPayload,
-    /// For the requester's own values, part p from 1: the OT sender's (the responder's) base choices.
+    /// For the requester's own values, round r from 1: the OT sender's (the responder's) base choices.
     OwnChoices(u16),
-    /// Part p: the OT receiver's answer to them.
+    /// Round r: the OT receiver's answer to them.
     OwnReply(u16),
-    /// Part p: the OT receiver's correction rows.
+    /// Round r: the OT receiver's correction rows.
     OwnCorrections(u16),
-    /// Part p: the OT sender's challenge.
+    /// Round r: the OT sender's challenge.
     OwnChallenge(u16),
-    /// Part p: the OT receiver's answer to the challenge.
+    /// Round r: the OT receiver's answer to the challenge.
     OwnCheck(u16),
-    /// Part p: the OT sender's payloads.
+    /// Round r: the OT sender's payloads.
     OwnPayload(u16),
     /// The transcript hash again (up), the responder's additive shares with the noise (down); signatures both ways.
     Release,
@@ -64,12 +64,12 @@ impl fmt::Display for Phase {
             Phase::OtChallenge => "ot-challenge",
             Phase::OtCheck => "ot-check",
             Phase::OtPayload => "ot-payload",
-            Phase::OwnChoices(part) => return write!(f, "own-choices-{part}"),
-            Phase::OwnReply(part) => return write!(f, "own-reply-{part}"),
-            Phase::OwnCorrections(part) => return write!(f, "own-corrections-{part}"),
-            Phase::OwnChallenge(part) => return write!(f, "own-challenge-{part}"),
-            Phase::OwnCheck(part) => return write!(f, "own-check-{part}"),
-            Phase::OwnPayload(part) => return write!(f, "own-payload-{part}"),
+            Phase::OwnChoices(round) => return write!(f, "own-choices-{round}"),
+            Phase::OwnReply(round) => return write!(f, "own-reply-{round}"),
+            Phase::OwnCorrections(round) => return write!(f, "own-corrections-{round}"),
+            Phase::OwnChallenge(round) => return write!(f, "own-challenge-{round}"),
+            Phase::OwnCheck(round) => return write!(f, "own-check-{round}"),
+            Phase::OwnPayload(round) => return write!(f, "own-payload-{round}"),
             Phase::Release => "release",
         };
         f.write_str(name)

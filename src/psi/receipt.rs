@@ -5,17 +5,17 @@
 //! side was charged, and the outcome. It holds no result, no identifier and no value.
 //!
 //! ```text
-//! datafusion-psi/2 receipt
+//! datafusion-psi/3 receipt
 //! offer NAME VALUE                          each pair of the offer, in its order
 //! answer NAME VALUE                         each pair of the answer, in its order
 //! transcript HASH                           64 hexadecimal digits, which follow from the pairs
-//! size COLUMN MATCHES                       for each column, from 1: the noisy number of matches
+//! size COLUMN PART MATCHES                  for each column, and in it for each part, from 1: the noisy number of matches
 //! requester-charge DUMMIES COLUMNS          what the requester's account for sizes was charged
 //! responder-charge DUMMIES COLUMNS OUTPUTS  the responder's account; OUTPUTS as in the answer
 //! outcome released
 //! ```
 //! Each line ends with a line feed. In values a backslash is `\\` and a control character `\u{HEX}`, so that a value
-//! is one line. What is signed is the line `datafusion-psi/2/receipt ROLE`, a line feed, and the text, ROLE being
+//! is one line. What is signed is the line `datafusion-psi/3/receipt ROLE`, a line feed, and the text, ROLE being
 //! `requester` or `responder`, the one that signs: a signature cannot be handed back as the other side's.
 //!
 //! **What it proves.** The requester signs before it has the responder's shares (else a requester could take the answer
@@ -127,11 +127,12 @@ impl Receipt {
         let answer = Answer::read(hello("answer")?).map_err(unfit)?;
         // The transcript hash, like what stands behind the sizes, is held against the text as a whole.
         lines.next();
-        let mut sizes = Vec::with_capacity(offer.columns());
-        for column in 1..=offer.columns() {
-            let size = lines.next().and_then(|line| line.strip_prefix(&format!("size {column} ")));
+        let parts = offer.persons.len();
+        let mut sizes = Vec::with_capacity(offer.columns() * parts);
+        for (column, part) in (1..=offer.columns()).flat_map(|column| (1..=parts).map(move |part| (column, part))) {
+            let size = lines.next().and_then(|line| line.strip_prefix(&format!("size {column} {part} ")));
             let size = size.and_then(one_spelling);
-            sizes.push(size.ok_or_else(|| none(&format!("the size of column {column}")))?);
+            sizes.push(size.ok_or_else(|| none(&format!("the size of column {column} in part {part}")))?);
         }
         let read = Receipt::new(offer, answer, sizes);
         if read.text != text || read.answer.session != read.offer.session {
@@ -184,7 +185,7 @@ impl Receipt {
         &self.answer
     }
 
-    /// The noisy number of matches of each column, dummies included.
+    /// The noisy number of matches of each column and part, dummies included: of column 1 each part's, then of column 2, ….
     pub fn sizes(&self) -> &[u64] {
         &self.sizes
     }
@@ -206,8 +207,9 @@ fn written(offer: &Offer, answer: &Answer, sizes: &[u64]) -> String {
     pairs("offer", offer.pairs());
     pairs("answer", answer.pairs());
     line("transcript", &hex::encode(&transcript_hash(offer, answer)));
-    for (column, size) in (1..).zip(sizes) {
-        line("size", &format!("{column} {size}"));
+    let parts = offer.persons.len();
+    for (at, size) in sizes.iter().enumerate() {
+        line("size", &format!("{} {} {size}", at / parts + 1, at % parts + 1));
     }
     let columns = offer.columns();
     line("requester-charge", &format!("{} {columns}", offer.dummies));

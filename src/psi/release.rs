@@ -3,16 +3,18 @@
 //! | direction | columns | rows |
 //! |---|---|---|
 //! | up | `transcript`: FixedSizeBinary(32), `signature`: Binary | 1 |
-//! | down | `transcript`: FixedSizeBinary(32), `share`: FixedSizeBinary(16), `signature`: Binary | one per aggregate, in the question's order |
+//! | down | `transcript`: FixedSizeBinary(32), `share`: FixedSizeBinary(16), `signature`: Binary | of each cell, one per aggregate, in the question's order |
 //!
-//! A share is an additive share, little-endian, zeros above a 64-bit word. The signature is the sender's over the
-//! [`Receipt`], the same in each row; of no bytes where the hello says `receipts` = `none`. The responder's shares
-//! leave once it has held the requester's transcript hash and signature against its own.
+//! Cells come part by part, and within a part label by label. A share is an additive share, little-endian, zeros above a
+//! 64-bit word. The signature is the sender's over the [`Receipt`], in the first row, of no bytes in all others; of none there
+//! too where the hello says `receipts` = `none`. The responder's shares leave once it has held the requester's transcript
+//! hash and signature against its own.
 //!
 //! # The noise of the outputs
-//! The two sides hold a + b = S (mod 2^w) for each aggregate, a the requester's, b the responder's additive share. The
-//! responder sends b + X, X being the whole noise of the word's [`Noise`](crate::dp::Noise), and the requester opens
-//! S + X.
+//! The two sides hold a + b = S (mod 2^w) for each aggregate of each cell, a the requester's, b the responder's additive share. The
+//! responder sends b + X, X being the whole noise of the word's [`Noise`](crate::dp::Noise), drawn afresh for every cell,
+//! and the requester opens S + X. The word's noise is made for all its cells together: it covers how far the vector of them
+//! moves, by the sum of absolute values, when one entry is emptied.
 //!
 //! *Why one party adds all of it.* Only the requester sees the result, so the noise has to protect the responder's entries
 //! against the requester, and against nobody else. A part of it that the requester drew would be known to the
@@ -51,7 +53,7 @@ use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
 /// What the hello leaves for the release.
 pub(crate) struct Closing {
-    /// The noise of each word, for the responder; empty for the requester, which adds none.
+    /// The noise of each cell's words, for the responder; empty for the requester, which adds none.
     pub(crate) noise: Zeroizing<Vec<i128>>,
     /// What is signed, where the hello says so.
     pub(crate) witnessed: Option<Witnessed>,
@@ -98,6 +100,7 @@ impl Release {
         closing: Closing,
         sizes: &[u64],
     ) -> Result<Self, Error> {
+        // Of all cells.
         let words = shares.widths().len();
         let due = if role == Role::Responder { words } else { 0 };
         if closing.noise.len() != due {
@@ -141,7 +144,7 @@ impl Release {
             return Ok(Output::Wait);
         }
         let Some(rows) = self.outbound.next_rows() else { return Ok(Output::Done) };
-        let count = rows.len();
+        let (count, opens) = (rows.len(), rows.start == 0);
         let transcripts = FixedSizeBinaryArray::new(32, self.transcript.repeat(count).into(), None);
         let mut columns: Vec<ArrayRef> = vec![Arc::new(transcripts)];
         if self.role == Role::Responder {
@@ -149,14 +152,15 @@ impl Release {
             columns.push(Arc::new(FixedSizeBinaryArray::new(16, shares.into(), None)));
         }
         let signature = self.signed.as_ref().map_or(&[][..], |signed| &signed.own_signature);
-        columns.push(Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n(signature, count))));
+        let signatures = (0..count).map(|row| if opens && row == 0 { signature } else { &[] });
+        columns.push(Arc::new(BinaryArray::from_iter_values(signatures)));
         RecordBatch::try_new(schema(self.role), columns).map(Output::Batch).map_err(Error::internal)
     }
 
     pub(crate) fn receive(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         let rows = self.inbound.accept(batch)?;
         check_transcript(&self.transcript, batch)?;
-        self.check_signature(batch)?;
+        self.check_signature(batch, rows.start)?;
         if self.role == Role::Requester {
             let widths = self.shares.widths()[rows.clone()].to_vec();
             let theirs = read_shares(binary_column(batch, 1)?, widths.clone())?;
@@ -186,27 +190,22 @@ impl Release {
         Ok(Released { sums: self.sums, receipt })
     }
 
-    /// The last column of each row: the peer's signature, or nothing where none was agreed.
-    fn check_signature(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    /// The last column: in the first row of all the peer's signature, or nothing where none was agreed; nothing in others.
+    fn check_signature(&mut self, batch: &RecordBatch, first_row: usize) -> Result<(), Error> {
         let column = batch
             .columns()
             .last()
             .and_then(|column| column.as_any().downcast_ref::<BinaryArray>())
             .ok_or_else(|| Error::internal("a checked release has a signature of another type"))?;
-        let Some(signed) = &mut self.signed else {
-            if column.iter().flatten().any(|signature| !signature.is_empty()) {
-                return Err(PeerMisbehaved::Signature("there is one where none was agreed".to_owned()).into());
-            }
-            return Ok(());
-        };
-        for signature in column.iter().flatten() {
-            match &signed.peer_signature {
-                None => {
+        for (row, signature) in (first_row..).zip(column.iter().flatten()) {
+            match &mut self.signed {
+                Some(signed) if row == 0 => {
                     signed.receipt.verify(peer_of(self.role), signature, signed.peer.as_ref())?;
                     signed.peer_signature = Some(signature.to_vec());
                 }
-                Some(known) if known == signature => {}
-                Some(_) => return Err(PeerMisbehaved::Signature("two rows differ".to_owned()).into()),
+                _ if signature.is_empty() => {}
+                Some(_) => return Err(PeerMisbehaved::Signature("there is a second one".to_owned()).into()),
+                None => return Err(PeerMisbehaved::Signature("there is one where none was agreed".to_owned()).into()),
             }
         }
         Ok(())

@@ -9,13 +9,13 @@ use crate::dp::{Reservation, Spent};
 
 use super::frame::{Inbound, Outbound};
 use super::hello::{Answer, chain_flaw, transcript_hash};
-use super::limits::word_width;
+use super::limits::{check_shape, word_width};
 use super::matching::tag_bytes;
 use super::release::{Closing, Witnessed};
-use super::run::{Agreed, AgreedWord, Run};
+use super::run::{Agreed, AgreedWord, Finished, Run};
 use super::{
-    ChainLink, Entries, Error, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Question, Receipts, Role,
-    Session, SessionId, ShareTerms, SignedReceipt, SizesTerms, Witness, WordTerms, hello_schema,
+    ChainLink, Entries, Error, Limits, Offer, Output, PARTS_MAX, PeerMisbehaved, Phase, Progress, Question, Receipts,
+    Role, Session, SessionId, ShareTerms, SignedReceipt, SizesTerms, Witness, WordTerms, hello_schema,
 };
 
 /// What the requester brings to the hello.
@@ -52,11 +52,12 @@ pub type ChainCheck = Box<dyn FnOnce(&[ChainLink]) -> Result<(), Error> + Send>;
 /// What the requester has in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// One sum per aggregate of the question, in units of 10^-decimals of its [`WordTerms`].
-    pub sums: Vec<i128>,
-    /// The noisy number of matches per column, dummies included.
+    /// The cells, part by part in the offer's order and within a part label by label in the answer's (cell part · labels +
+    /// label): in each, one sum per aggregate of the question, in units of 10^-decimals of its [`WordTerms`].
+    pub cells: Vec<Vec<i128>>,
+    /// The noisy number of matches per column and part, dummies included: of column 1 each part's, then of column 2, ….
     pub sizes: Vec<u64>,
-    /// The session's dummies per column and party.
+    /// The session's dummies per column, part and party.
     pub dummies: u64,
     /// Entries of the responder's table, as it announced them.
     pub peer_persons: u64,
@@ -128,14 +129,16 @@ impl Requester {
         mut rng: ChaCha20Rng,
     ) -> Result<Self, Error> {
         let own = terms.question.aggregates.iter().filter(|aggregate| aggregate.is_own()).count();
-        entries.check(terms.question.identifiers.len(), own)?;
+        let parts_max = if terms.question.own_groups { PARTS_MAX } else { 1 };
+        entries.check(terms.question.identifiers.len(), own, parts_max)?;
         if terms.words.len() != terms.question.aggregates.len() {
             return Err(Error::internal("clip bounds for another number of aggregates"));
         }
+        labels_of(&terms.published, &terms.question)?;
         if let Some(flaw) = chain_flaw(&terms.chain) {
             return Err(Error::internal(format!("this side's chain: {flaw}")));
         }
-        limits.check_own(entries.announced(), terms.dummies)?;
+        limits.check_own(entries.announced_total(), terms.dummies, entries.parts.len())?;
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
         let offer = Offer {
@@ -175,8 +178,8 @@ impl Requester {
         };
         let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().responder_persons);
         let finished = run.finish()?;
-        let (sums, sizes, receipt) = (finished.sums, finished.sizes, finished.receipt);
-        Ok(Answered { sums, sizes, dummies, peer_persons, receipt })
+        let Finished { cells, sizes, receipt } = finished;
+        Ok(Answered { cells, sizes, dummies, peer_persons, receipt })
     }
 
     /// Holds the answer against the offer, field by field, and settles the session's parameters.
@@ -199,23 +202,24 @@ impl Requester {
         if answer.dummies < offer.dummies {
             return Err(wrong("dummies", format!("{} are fewer than the {} offered", answer.dummies, offer.dummies)));
         }
-        self.limits.check_peer("answer", answer.persons, answer.dummies)?;
+        self.limits.check_peer("answer", answer.persons, answer.dummies, offer.persons.len())?;
         if answer.ot_width != offer.ot_width {
             return Err(wrong("ot-width", "is not the offer's".to_owned()));
         }
         if answer.receipts != offer.receipts {
             return Err(wrong("receipts", "is not the offer's".to_owned()));
         }
-        check_published(&hello.published, answer, &offer.responder)?;
-        let columns = offer.columns();
-        let rows = |persons: u64| persons + columns as u64 * answer.dummies;
-        if answer.tag_bytes != tag_bytes(rows(offer.persons), rows(answer.persons), columns) {
+        check_published(&hello.published, &offer.question, answer, &offer.responder)?;
+        let (columns, parts) = (offer.columns(), offer.persons.len());
+        let rows = |persons: u64| persons + (parts * columns) as u64 * answer.dummies;
+        check_shape(&self.limits, &offer.question, answer.labels.len(), rows(answer.persons), parts)?;
+        if answer.tag_bytes != tag_bytes(rows(offer.persons_total()), rows(answer.persons), columns) {
             return Err(wrong("tag-bytes", "do not follow from the counts".to_owned()));
         }
         if answer.words.len() != hello.words.len() {
             return Err(wrong("word", format!("{} for {} aggregates", answer.words.len(), hello.words.len())));
         }
-        let persons = offer.persons.min(answer.persons);
+        let persons = offer.persons_total().min(answer.persons);
         let mut words = Vec::with_capacity(answer.words.len());
         for (((terms, bits), planned), aggregate) in
             answer.words.iter().zip(&hello.words).zip(&offer.question.aggregates)
@@ -236,10 +240,11 @@ impl Requester {
         Ok(Agreed {
             transcript: transcript_hash(offer, answer),
             columns,
-            requester_persons: offer.persons,
+            requester_parts: offer.persons.clone(),
             responder_persons: answer.persons,
             dummies: answer.dummies,
             words,
+            labels: answer.labels.len().max(1),
             minimum_matched: answer.minimum_matched,
             ot_width: answer.ot_width,
         })
@@ -380,7 +385,7 @@ impl Session for Requester {
 }
 
 /// The answer against the terms that the share's owner has published.
-fn check_published(published: &ShareTerms, answer: &Answer, responder: &str) -> Result<(), Error> {
+fn check_published(published: &ShareTerms, question: &Question, answer: &Answer, responder: &str) -> Result<(), Error> {
     let (rows, outputs) = (published.filtered_rows.name(), published.outputs.per_query()?);
     let changed = |what: &str, then: String, now: String| {
         if then == now {
@@ -390,10 +395,23 @@ fn check_published(published: &ShareTerms, answer: &Answer, responder: &str) -> 
             "{responder}'s terms have changed since the query was planned ({what} was {then}, is {now}); run the query again"
         )))
     };
+    let labels = labels_of(published, question)?;
+    changed("group_by", labels.join(", "), answer.labels.join(", "))?;
+    if labels != answer.labels {
+        let reason = "is not as published".to_owned();
+        return Err(PeerMisbehaved::Hello { message: "answer", field: "label".to_owned(), reason }.into());
+    }
     changed("minimum_matched", published.minimum_matched.to_string(), answer.minimum_matched.to_string())?;
     changed("filtered_rows", rows.to_owned(), answer.filtered_rows.name().to_owned())?;
     changed("sizes", published.sizes.to_string(), answer.sizes.to_string())?;
     changed("outputs", outputs.to_string(), answer.outputs.to_string())
+}
+
+/// The labels of the question's `group_by` column, as published.
+fn labels_of<'p>(published: &'p ShareTerms, question: &Question) -> Result<&'p [String], Error> {
+    let Some(column) = &question.group_by else { return Ok(&[]) };
+    let group = published.group_by.iter().find(|group| group.column == *column);
+    group.map(|group| &group.labels[..]).ok_or_else(|| Error::internal("a question by a column without labels"))
 }
 
 /// What a hello says where this side has these keys.

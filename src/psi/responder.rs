@@ -11,7 +11,7 @@ use crate::dp::{QueryOutputs, Reservation};
 
 use super::frame::Outbound;
 use super::hello::{Answer, chain_flaw, transcript_hash};
-use super::limits::word_width;
+use super::limits::{check_shape, word_width};
 use super::matching::tag_bytes;
 use super::release::{Closing, Witnessed};
 use super::requester::{Charge, failed, receipts};
@@ -30,6 +30,8 @@ pub struct AnswerTerms {
     pub words: Vec<WordTerms>,
     /// The versioned normaliser of each match column, as the identifiers were normalised here.
     pub normalisers: Vec<String>,
+    /// The labels of the question's `group_by` column, as published; none where it has no such column.
+    pub labels: Vec<String>,
     /// The least noisy number of matched persons; 0 switches the rule off.
     pub minimum_matched: u64,
     /// What the filter did to the announced length.
@@ -46,9 +48,9 @@ pub struct AnswerTerms {
 /// What the responder has seen in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// The noisy number of matches per column, dummies included.
+    /// The noisy number of matches per column and part, dummies included: of column 1 each part's, then of column 2, ….
     pub sizes: Vec<u64>,
-    /// The session's dummies per column and party.
+    /// The session's dummies per column, part and party.
     pub dummies: u64,
     /// Entries of the requester's table, as it announced them.
     pub peer_persons: u64,
@@ -93,7 +95,12 @@ impl Responder {
         mut rng: ChaCha20Rng,
     ) -> Result<Self, Error> {
         let aggregates = &offer.question.aggregates;
-        entries.check(offer.columns(), aggregates.iter().filter(|aggregate| !aggregate.is_own()).count())?;
+        if terms.labels.is_empty() == offer.question.group_by.is_some() {
+            return Err(Error::internal("labels for a question by no column, or none for one by a column"));
+        }
+        let (parts, labels) = (offer.persons.len(), terms.labels.len().max(1));
+        let owned = aggregates.iter().filter(|aggregate| !aggregate.is_own()).count();
+        entries.check(offer.columns(), owned * labels, 1)?;
         if terms.words.len() != aggregates.len() {
             return Err(Error::internal("clip bounds for another number of aggregates"));
         }
@@ -122,28 +129,30 @@ impl Responder {
             return Err(Error::internal(format!("this side's chain: {flaw}")));
         }
         let dummies = terms.dummies.max(offer.dummies);
-        limits.check_peer("offer", offer.persons, offer.dummies)?;
+        limits.check_peer("offer", offer.persons_total(), offer.dummies, parts)?;
         limits.check_dummies(offer.dummies, terms.dummies)?;
-        limits.check_own(entries.announced(), dummies)?;
-        let persons = offer.persons.min(entries.announced());
+        limits.check_own(entries.announced_total(), dummies, parts)?;
+        let columns = offer.columns();
+        let rows = |persons: u64| persons + (parts * columns) as u64 * dummies;
+        check_shape(&limits, &offer.question, terms.labels.len(), rows(entries.announced_total()), parts)?;
+        let persons = offer.persons_total().min(entries.announced_total());
         let mut words = Vec::with_capacity(aggregates.len());
         for (terms, aggregate) in terms.words.into_iter().zip(aggregates) {
             let owner = if aggregate.is_own() { Role::Requester } else { Role::Responder };
             let width = word_width(persons, &terms)?;
             words.push(AgreedWord { owner, terms, width });
         }
-        let columns = offer.columns();
-        let rows = |persons: u64| persons + columns as u64 * dummies;
         let mut nonce = [0; 32];
         rng.fill_bytes(&mut nonce);
         let answer = Answer {
             session: offer.session,
             nonce,
-            persons: entries.announced(),
+            persons: entries.announced_total(),
             dummies,
-            tag_bytes: tag_bytes(rows(offer.persons), rows(entries.announced()), columns),
+            tag_bytes: tag_bytes(rows(offer.persons_total()), rows(entries.announced_total()), columns),
             normalisers: terms.normalisers,
             words: words.iter().map(|word| (word.terms.clone(), 8 * word.width.bytes() as u8)).collect(),
+            labels: terms.labels,
             minimum_matched: terms.minimum_matched,
             filtered_rows: terms.filtered_rows,
             sizes: terms.sizes,
@@ -152,16 +161,19 @@ impl Responder {
             receipts: offer.receipts,
             ot_width: offer.ot_width,
         };
-        // All of it, for the requester's own words too, before the answer leaves: how long it takes says nothing then.
-        let noise = Zeroizing::new(words.iter().map(|word| word.terms.noise.sample(&mut rng)).collect());
+        // All of it, for the requester's own words too and in every cell, before the answer leaves: how long it takes says
+        // nothing then.
+        let drawn = (0..parts * labels).flat_map(|_| &words).map(|word| word.terms.noise.sample(&mut rng));
+        let noise = Zeroizing::new(drawn.collect());
         let witnessed = witness.map(|witness| Witnessed { witness, offer: offer.clone(), answer: answer.clone() });
         let agreed = Agreed {
             transcript: transcript_hash(offer, &answer),
             columns,
-            requester_persons: offer.persons,
+            requester_parts: offer.persons.clone(),
             responder_persons: answer.persons,
             dummies,
             words,
+            labels,
             minimum_matched: answer.minimum_matched,
             ot_width: answer.ot_width,
         };
@@ -179,7 +191,7 @@ impl Responder {
         let Stage::Run(run) = self.stage else {
             return Err(Error::internal("the outcome of a session that has not ended"));
         };
-        let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().requester_persons);
+        let (dummies, peer_persons) = (run.agreed().dummies, run.agreed().requester_parts.iter().sum());
         let finished = run.finish()?;
         Ok(Outcome { sizes: finished.sizes, dummies, peer_persons, receipt: finished.receipt })
     }

@@ -16,7 +16,7 @@ use super::hello::WordTerms;
 use super::matching::Matching;
 use super::receipt::SignedReceipt;
 use super::release::{Closing, Release, Released, check_transcript};
-use super::table::{Entries, WireTable};
+use super::table::{Entries, PartRows, WireTable};
 use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
 /// What the hello has settled, equal on both sides.
@@ -24,13 +24,15 @@ use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 pub(crate) struct Agreed {
     pub(crate) transcript: [u8; 32],
     pub(crate) columns: usize,
-    /// Entries without dummies: the requester's, the responder's.
-    pub(crate) requester_persons: u64,
+    /// Entries without dummies: those of each of the requester's parts, the responder's.
+    pub(crate) requester_parts: Vec<u64>,
     pub(crate) responder_persons: u64,
-    /// τ: dummies per column and party.
+    /// τ: dummies per column, part and party.
     pub(crate) dummies: u64,
     /// Per aggregate: who owns its values, its clip bounds, its width.
     pub(crate) words: Vec<AgreedWord>,
+    /// The labels that the answer is grouped by; 1 where it is by none.
+    pub(crate) labels: usize,
     pub(crate) minimum_matched: u64,
     pub(crate) ot_width: u8,
 }
@@ -44,26 +46,47 @@ pub(crate) struct AgreedWord {
 }
 
 impl Agreed {
-    fn rows(&self, role: Role) -> u64 {
-        let persons = match role {
-            Role::Requester => self.requester_persons,
-            Role::Responder => self.responder_persons,
-        };
-        persons + self.columns as u64 * self.dummies
+    /// How many parts the requester's table has.
+    fn parts(&self) -> usize {
+        self.requester_parts.len()
     }
 
-    /// Matched dummies to be expected over all columns, times two: K·τ (each column's overlap is τ/2 in the mean).
-    fn dummy_matches_doubled(&self) -> u64 {
+    /// How many cells the answer has.
+    pub(crate) fn cells(&self) -> usize {
+        self.parts() * self.labels
+    }
+
+    /// Dummies of one part: K·τ.
+    fn part_dummies(&self) -> u64 {
         self.columns as u64 * self.dummies
+    }
+
+    /// The rows of the requester's wire table, by part.
+    pub(crate) fn part_rows(&self) -> PartRows {
+        PartRows::new(self.requester_parts.iter().map(|persons| persons + self.part_dummies()))
+    }
+
+    fn rows(&self, role: Role) -> u64 {
+        let persons = match role {
+            Role::Requester => self.requester_parts.iter().sum::<u64>(),
+            Role::Responder => self.responder_persons,
+        };
+        persons + self.parts() as u64 * self.part_dummies()
+    }
+
+    /// Matched dummies to be expected over all columns and parts, times two: parts·K·τ (the overlap of a column in a part
+    /// is τ/2 in the mean).
+    fn dummy_matches_doubled(&self) -> u64 {
+        self.parts() as u64 * self.part_dummies()
     }
 }
 
 /// What a run has shown this side, and for the requester the answer.
 pub(crate) struct Finished {
-    /// The noisy number of matches per column.
+    /// The noisy number of matches per column and part.
     pub(crate) sizes: Vec<u64>,
-    /// The opened sums, for the requester; empty for the responder.
-    pub(crate) sums: Vec<i128>,
+    /// The opened cells, for the requester, in each a sum per aggregate; none for the responder.
+    pub(crate) cells: Vec<Vec<i128>>,
     /// The receipt, where the hello says that there is one.
     pub(crate) receipt: Option<SignedReceipt>,
 }
@@ -114,7 +137,7 @@ impl Run {
         &self.agreed
     }
 
-    /// The noisy number of matches per column, as far as columns have been matched.
+    /// The noisy number of matches per column and part, as far as columns have been matched.
     pub(crate) fn sizes(&self) -> &[u64] {
         &self.sizes
     }
@@ -194,23 +217,26 @@ impl Run {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Confirm { entries, mut rng, outbound, inbound } => {
                 both_ended(outbound.is_done() && inbound.is_ended())?;
-                let table = WireTable::new(entries, self.agreed.dummies, &self.agreed.transcript, &mut rng);
+                let table = {
+                    let Agreed { dummies, transcript, .. } = &self.agreed;
+                    WireTable::new(entries, self.agreed.parts(), *dummies, transcript, &mut rng)
+                };
                 let peer = match self.role {
                     Role::Requester => Role::Responder,
                     Role::Responder => Role::Requester,
                 };
-                let matching = Matching::new(self.role, table, self.agreed.rows(peer), fork(&mut rng));
+                let matching =
+                    Matching::new(self.role, table, self.agreed.rows(peer), self.agreed.part_rows(), fork(&mut rng));
                 Stage::Match { matching: Box::new(matching), rng }
             }
             Stage::Match { mut matching, mut rng } => {
                 both_ended(matching.phase_ended())?;
                 matching.advance()?;
+                self.sizes = matching.sizes().to_vec();
                 if matching.phase().is_some() {
-                    self.note_size(&matching);
                     Stage::Match { matching, rng }
                 } else {
                     let matches = matching.finish();
-                    self.sizes.clone_from(&matches.sizes);
                     self.check_minimum()?;
                     let aggregation = Aggregation::new(self.role, &self.agreed, matches, fork(&mut rng))?;
                     // Own values that can only be 0 need no oblivious transfer.
@@ -248,15 +274,16 @@ impl Run {
     pub(crate) fn finish(mut self) -> Result<Finished, Error> {
         match std::mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Finished { sums, receipt } => {
-                self.check_bounds(&sums)?;
-                Ok(Finished { sizes: self.sizes, sums, receipt })
+                let cells: Vec<Vec<i128>> = sums.chunks(self.agreed.words.len()).map(<[i128]>::to_vec).collect();
+                self.check_bounds(&cells)?;
+                Ok(Finished { sizes: self.sizes, cells, receipt })
             }
             _ => Err(Error::internal("the outcome of a session that has not ended")),
         }
     }
 
-    /// The responder's rule `minimum_matched`, before the oblivious transfer: Σ sizes − K·τ/2 is the unbiased
-    /// estimate of the matched persons. The charge stays.
+    /// The responder's rule `minimum_matched`, before the oblivious transfer: Σ sizes − parts·K·τ/2 is the
+    /// unbiased estimate of the matched persons. The charge stays.
     fn check_minimum(&self) -> Result<(), Error> {
         if self.role == Role::Requester || self.agreed.minimum_matched == 0 {
             return Ok(());
@@ -273,35 +300,26 @@ impl Run {
     }
 
     fn open_release(&mut self, owned: Owned) -> Result<Stage, Error> {
-        let shares = owned.in_question_order(&self.agreed)?;
+        let shares = owned.in_cells(&self.agreed)?;
         let closing = self.closing.take().ok_or_else(|| Error::internal("a release was opened twice"))?;
         let release = Release::new(self.role, self.agreed.transcript, shares, closing, &self.sizes)?;
         Ok(Stage::Release(Box::new(release)))
     }
 
-    /// Column k − 1 has been matched when `elements-k` opens: in it go both tables' unmatched rows.
-    fn note_size(&mut self, matching: &Matching) {
-        if let Some(Phase::Elements(k)) = matching.phase()
-            && self.sizes.len() + 2 == usize::from(k)
-        {
-            let rows = self.agreed.rows(Role::Requester) + self.agreed.rows(Role::Responder);
-            let matched = (rows - matching.progress().rows_total) / 2;
-            self.sizes.push(matched - self.sizes.iter().sum::<u64>());
-        }
-    }
-
-    /// A sum outside what n clipped totals and the noise can make (but for the noise's outermost 2^-64) is the peer's
-    /// doing: better an error than a wrong answer.
-    fn check_bounds(&self, sums: &[i128]) -> Result<(), Error> {
-        let persons = i128::from(self.agreed.requester_persons.min(self.agreed.responder_persons));
-        for (sum, word) in sums.iter().zip(&self.agreed.words) {
-            // The word's width has room for both, with its sign.
-            let tail = i128::try_from(word.terms.noise.tail()).unwrap_or(i128::MAX);
-            let least = (persons * word.terms.min.min(0)).saturating_sub(tail);
-            let greatest = (persons * word.terms.max.max(0)).saturating_add(tail);
-            if !(least..=greatest).contains(sum) {
-                let reason = "a sum opens to more than the clip bounds and the noise allow".to_owned();
-                return Err(PeerMisbehaved::Inconsistent { phase: Phase::Release, reason }.into());
+    /// A sum outside what n clipped totals and the noise can make (but for the noise's outermost 2^-64), n being the
+    /// entries of the cell's part or of the responder's table, is the peer's doing: better an error than a wrong answer.
+    fn check_bounds(&self, cells: &[Vec<i128>]) -> Result<(), Error> {
+        for (part, cells) in self.agreed.requester_parts.iter().zip(cells.chunks(self.agreed.labels)) {
+            let persons = i128::from(*part.min(&self.agreed.responder_persons));
+            for (sum, word) in cells.iter().flat_map(|sums| sums.iter().zip(&self.agreed.words)) {
+                // The word's width has room for both, with its sign.
+                let tail = i128::try_from(word.terms.noise.tail()).unwrap_or(i128::MAX);
+                let least = (persons * word.terms.min.min(0)).saturating_sub(tail);
+                let greatest = (persons * word.terms.max.max(0)).saturating_add(tail);
+                if !(least..=greatest).contains(sum) {
+                    let reason = "a sum opens to more than the clip bounds and the noise allow".to_owned();
+                    return Err(PeerMisbehaved::Inconsistent { phase: Phase::Release, reason }.into());
+                }
             }
         }
         Ok(())

@@ -70,8 +70,8 @@ pub trait Session: Send + 'static {
     fn advance(&mut self) -> Result<(), Error>;
     /// How far the open phase has come.
     fn progress(&self) -> Progress;
-    /// The noisy number of matches of each column that this side has seen so far, dummies included; a failed session
-    /// still tells, so that its side can note what was revealed. None, for a session that matches nothing.
+    /// The noisy number of matches of each column and part that this side has seen so far, dummies included: of column 1
+    /// each of the requester's parts', then of column 2, …. A failed session still tells, so that its side can note what was revealed. None, for a session that matches nothing.
     fn sizes(&self) -> &[u64] {
         &[]
     }

@@ -4,6 +4,7 @@
 //! and nothing a peer can do to a message is taken for an honest one. Method: a loop that hands each batch over,
 //! with a hook that may change it; bounded steps, no I/O, no clock.
 
+mod grouped;
 mod offered;
 mod released;
 
@@ -40,6 +41,10 @@ struct Setting {
     requester: Rows,
     responder: Rows,
     own_sum: bool,
+    /// The requester's own groups, each with its persons and fillers; none: it has none, and one part.
+    parts: Vec<EntryPart>,
+    /// How many labels the responder's column has; 0: the question is by none.
+    labels: usize,
     dummies: (u64, u64),
     fillers: (u64, u64),
     ot_width: u8,
@@ -86,6 +91,8 @@ impl Setting {
             requester,
             responder,
             own_sum: true,
+            parts: Vec::new(),
+            labels: 0,
             dummies: (2, 1),
             fillers: (0, 0),
             ot_width: 2,
@@ -124,20 +131,46 @@ impl Setting {
                 delta: None,
                 queries: 10,
             },
-            group_by: Vec::new(),
-            max_labels: 1,
+            group_by: match self.labels {
+                0 => Vec::new(),
+                _ => vec![GroupTerms { column: "category".to_owned(), labels: self.label_names() }],
+            },
+            max_labels: 2,
             max_parts: 1,
             period: "forever".to_owned(),
             approval: false,
         }
     }
 
-    fn aggregates(&self) -> Vec<Aggregate> {
+    fn label_names(&self) -> Vec<String> {
+        (0..self.labels).map(|label| format!("label {label}")).collect()
+    }
+
+    /// What the value of the responder's person `j` counts times in a label: a person is in at most two.
+    fn weight(&self, j: usize, label: usize) -> i128 {
+        match self.labels {
+            0 => 1,
+            labels if j % labels == label => 1,
+            labels if (j / 2) % labels == label => 2,
+            _ => 0,
+        }
+    }
+
+    /// The part that the requester's person `i` is in, from 0.
+    fn part_of(&self, i: usize) -> usize {
+        let ends = self.parts.iter().scan(0, |end, part| {
+            *end += part.persons;
+            Some(*end)
+        });
+        ends.take_while(|end| *end <= i).count()
+    }
+
+    fn aggregates(&self) -> Vec<AskedWord> {
         let mut aggregates = vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }];
         if self.own_sum {
             aggregates.insert(1, Aggregate::OwnSum { value: 0, decimals: 0 });
         }
-        aggregates
+        aggregates.into_iter().map(AskedWord::from).collect()
     }
 
     fn words(&self) -> Vec<WordTerms> {
@@ -150,7 +183,7 @@ impl Setting {
         let identifiers = (0..self.columns)
             .map(|k| rows.iter().map(|(ids, _)| ids[k].as_deref()).collect::<LargeBinaryArray>())
             .collect();
-        Entries { identifiers, values, fillers }
+        Entries::whole(identifiers, values, fillers)
     }
 
     fn offer(&self) -> OfferTerms {
@@ -163,6 +196,8 @@ impl Setting {
                 identifiers: (0..self.columns).map(|k| format!("id{k}")).collect(),
                 filter: None,
                 aggregates: self.aggregates(),
+                group_by: (self.labels > 0).then(|| "category".to_owned()),
+                own_groups: !self.parts.is_empty(),
             },
             normalisers: vec!["exact/1".to_owned(); self.columns],
             dummies: self.dummies.0,
@@ -176,7 +211,10 @@ impl Setting {
 
     fn requester(&self) -> Result<Requester, Error> {
         let values = if self.own_sum { vec![self.requester.iter().map(|(_, v)| *v).collect()] } else { Vec::new() };
-        let entries = self.entries(&self.requester, values, self.fillers.0);
+        let mut entries = self.entries(&self.requester, values, self.fillers.0);
+        if !self.parts.is_empty() {
+            entries.parts.clone_from(&self.parts);
+        }
         let rng = ChaCha20Rng::seed_from_u64(self.seed);
         let witness = self.witness(Role::Requester);
         let check_chain: ChainCheck = Box::new(|_| Ok(()));
@@ -184,13 +222,16 @@ impl Setting {
     }
 
     fn responder(&self, offer: &Offer) -> Result<Responder, Error> {
-        let count = self.responder.iter().map(|_| 1).collect();
-        let sum = self.responder.iter().map(|(_, v)| *v).collect();
-        let entries = self.entries(&self.responder, vec![count, sum], self.fillers.1);
+        let weights = |label: usize| (0..self.responder.len()).map(move |j| self.weight(j, label));
+        let labels = 0..self.labels.max(1);
+        let counts = labels.clone().map(|label| weights(label).map(|weight| weight.min(1)).collect());
+        let sums = labels.map(|label| weights(label).zip(&self.responder).map(|(weight, (_, v))| weight * v).collect());
+        let entries = self.entries(&self.responder, counts.chain(sums).collect(), self.fillers.1);
         let terms = AnswerTerms {
             dummies: self.dummies.1,
             words: self.words(),
             normalisers: vec!["exact/1".to_owned(); self.columns],
+            labels: self.label_names(),
             minimum_matched: self.minimum_matched,
             filtered_rows: FilteredRows::Hide,
             sizes: self.published().sizes,
@@ -202,27 +243,35 @@ impl Setting {
         Responder::new(offer, terms, entries, granted(), witness, Limits::default(), rng)
     }
 
-    /// The model: column by column, unmatched persons with equal identifiers match.
-    fn expected(&self) -> (Vec<u64>, Vec<i128>) {
+    /// The model: column by column, unmatched persons with equal identifiers match. Sizes by column, then part; cells.
+    fn expected(&self) -> (Vec<u64>, Vec<Vec<i128>>) {
+        let (parts, labels) = (self.parts.len().max(1), self.labels.max(1));
         let mut taken = (vec![false; self.requester.len()], vec![false; self.responder.len()]);
         let mut sizes = Vec::new();
-        let (mut count, mut own, mut sum) = (0, 0, 0);
+        let words = self.aggregates().len();
+        let mut cells = vec![vec![0; words]; parts * labels];
         for k in 0..self.columns {
-            let mut size = 0;
+            let mut matched = vec![0; parts];
             for (i, (ours, own_value)) in self.requester.iter().enumerate() {
                 for (j, (theirs, value)) in self.responder.iter().enumerate() {
                     if !taken.0[i] && !taken.1[j] && ours[k].is_some() && ours[k] == theirs[k] {
                         (taken.0[i], taken.1[j]) = (true, true);
-                        size += 1;
-                        count += 1;
-                        own += own_value;
-                        sum += value;
+                        matched[self.part_of(i)] += 1;
+                        for label in 0..labels {
+                            let weight = self.weight(j, label);
+                            let cell = &mut cells[self.part_of(i) * labels + label];
+                            cell[0] += weight.min(1);
+                            cell[words - 1] += weight * value;
+                            if self.own_sum {
+                                cell[1] += own_value;
+                            }
+                        }
                     }
                 }
             }
-            sizes.push(size);
+            sizes.extend(matched);
         }
-        (sizes, if self.own_sum { vec![count, own, sum] } else { vec![count, sum] })
+        (sizes, cells)
     }
 }
 
@@ -327,9 +376,10 @@ fn person(ids: &[&str], value: i128) -> (Vec<Option<String>>, i128) {
 
 fn check(setting: &Setting) {
     let (answered, outcome) = run(setting, &mut pass).map_err(Failure::error).unwrap();
-    let (sizes, sums) = setting.expected();
-    assert_eq!(answered.sums, sums);
+    let (sizes, cells) = setting.expected();
+    assert_eq!(answered.cells, cells);
     assert_eq!(answered.sizes, outcome.sizes);
+    assert_eq!(answered.sizes.len(), sizes.len());
     let dummies = setting.dummies.0.max(setting.dummies.1);
     assert_eq!((answered.dummies, outcome.dummies), (dummies, dummies));
     for (noisy, size) in answered.sizes.iter().zip(sizes) {
@@ -607,7 +657,7 @@ fn the_bytes_of_the_matching_are_those_that_are_foretold() {
         })
         .map_err(Failure::error)
         .unwrap();
-        assert_eq!(bytes, matching_bytes(9, 14, columns));
+        assert_eq!(bytes, matching_bytes(9, 14, columns, 1));
     }
 }
 

@@ -32,93 +32,6 @@ impl std::fmt::Display for SessionId {
     }
 }
 
-/// The part of a query that concerns the peer: all that it learns of the SQL.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Question {
-    /// The shared table's name at the responder.
-    pub table: String,
-    /// The share's identifiers to match by, in match order (1..=8; one may occur twice).
-    pub identifiers: Vec<String>,
-    /// SQL text of the filter over the share's `filter_on` columns (unqualified names), if any.
-    pub filter: Option<String>,
-    /// The distinct aggregates, in the order of their words.
-    pub aggregates: Vec<Aggregate>,
-}
-
-/// One sum over the matched persons. AVG is `Sum` and `Rows` of the same column.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Aggregate {
-    /// COUNT(*): matched persons. Owned by the responder.
-    Persons,
-    /// COUNT(column) over the responder's column: rows of matched persons, at most `max_rows` each.
-    Rows {
-        /// The responder's column.
-        column: String,
-    },
-    /// SUM(column) over the responder's column, clipped per person.
-    Sum {
-        /// The responder's column.
-        column: String,
-    },
-    /// COUNT of a value of the requester's own over matched persons; only where the share has `requester_values`.
-    OwnRows {
-        /// The position of the value among the query's own values, from 0: its name stays at home.
-        value: u8,
-    },
-    /// SUM of a value of the requester's own over matched persons; only where the share has `requester_values`.
-    OwnSum {
-        /// The position of the value among the query's own values, from 0: its name stays at home.
-        value: u8,
-        /// Decimals of the fixed point that the requester uses (0 for integers).
-        decimals: u8,
-    },
-}
-
-impl Aggregate {
-    /// Whether the requester owns the values that are summed.
-    pub fn is_own(&self) -> bool {
-        matches!(self, Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. })
-    }
-}
-
-impl std::fmt::Display for Aggregate {
-    /// The wire's and the log's form: `persons`, `rows(amount)`, `sum(amount)`, `own-rows(0)`, `own-sum(0,2)`.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Aggregate::Persons => f.write_str("persons"),
-            Aggregate::Rows { column } => write!(f, "rows({column})"),
-            Aggregate::Sum { column } => write!(f, "sum({column})"),
-            Aggregate::OwnRows { value } => write!(f, "own-rows({value})"),
-            Aggregate::OwnSum { value, decimals } => write!(f, "own-sum({value},{decimals})"),
-        }
-    }
-}
-
-impl std::str::FromStr for Aggregate {
-    type Err = ();
-
-    /// Reads exactly what `Display` prints.
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let inner = |prefix: &str| text.strip_prefix(prefix)?.strip_suffix(')');
-        let number = |digits: &str| digits.parse::<u8>().ok().filter(|n| n.to_string() == digits);
-        let read = || {
-            if text == "persons" {
-                Some(Aggregate::Persons)
-            } else if let Some(value) = inner("own-rows(") {
-                Some(Aggregate::OwnRows { value: number(value)? })
-            } else if let Some(both) = inner("own-sum(") {
-                let (value, decimals) = both.split_once(',')?;
-                Some(Aggregate::OwnSum { value: number(value)?, decimals: number(decimals)? })
-            } else if let Some(column) = inner("rows(") {
-                Some(Aggregate::Rows { column: column.to_owned() })
-            } else {
-                Some(Aggregate::Sum { column: inner("sum(")?.to_owned() })
-            }
-        };
-        read().ok_or(())
-    }
-}
-
 /// What a share allows and costs, as its owner publishes it to the peers it is shared with.
 /// Travels as JSON in the metadata of the shared table's Arrow schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -195,6 +108,9 @@ pub struct AggregateTerms {
     pub max_rows: u64,
     /// Decimals of the fixed point in which the column is summed.
     pub decimals: u8,
+    /// The greatest sum of squares of one person, in the square of the column's unit; the least is 0. `None`: squares of
+    /// the column cannot be summed.
+    pub squares_max: Option<String>,
 }
 
 /// Clip bounds in the column's unit, as decimal text (`0`, `-12.50`), so that no float rounds them.

@@ -16,6 +16,9 @@ extensions_options! {
         pub progress: bool, default = true
         /// Decimals in which this side's own floating point values are summed (0 to 9).
         pub float_decimals: u8, default = 6
+        /// What becomes of a person of this side whose rows are in several groups of GROUP BY: 'error', or 'first' for the
+        /// group that sorts first, NULL last
+        pub group_conflict: String, default = "error".to_owned()
     }
 }
 
@@ -31,5 +34,28 @@ impl PsiConfig {
     /// The settings of a session; the defaults where none were installed.
     pub fn of(options: &ConfigOptions) -> Self {
         options.extensions.get::<PsiConfig>().cloned().unwrap_or_default()
+    }
+}
+
+/// What becomes of a person with rows in several groups of this side's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GroupConflict {
+    /// The query fails before anything is charged or sent.
+    Fail,
+    /// The person is in the first of them, in the groups' order, by its rows there alone.
+    TakeFirst,
+}
+
+impl GroupConflict {
+    /// What a session has set.
+    ///
+    /// # Errors
+    /// A sentence, for any other word.
+    pub(super) fn of(options: &ConfigOptions) -> Result<Self, String> {
+        match PsiConfig::of(options).group_conflict.as_str() {
+            "error" => Ok(GroupConflict::Fail),
+            "first" => Ok(GroupConflict::TakeFirst),
+            other => Err(format!("psi.group_conflict is '{other}'; it is 'error' or 'first'")),
+        }
     }
 }

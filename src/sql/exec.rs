@@ -1,4 +1,4 @@
-//! The execution plan of a private query: one row, when it is first asked for.
+//! The execution plan of a private query: its rows, when they are first asked for.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -32,7 +32,8 @@ use crate::policy::AskedRows;
 use crate::psi::{Error, FilteredRows, SizesTerms};
 use crate::transport::PhaseReport;
 
-/// Executes one [`PrivateQuery`]. Its one input is this side's relation; its output is one row.
+/// Executes one [`PrivateQuery`]. Its one input is this side's relation; its output is one batch: a row for each of its
+/// groups and labels.
 ///
 /// `execute` does nothing; the first poll of its stream starts the run, in a task that ends with the
 /// stream. Equal queries of one statement share one run and one charge: the first that is polled runs,
@@ -122,6 +123,8 @@ impl PrivateQueryExec {
             question: query.question.clone(),
             columns,
             terms: query.shared.terms.clone(),
+            own_groups: query.own_groups().map(|column| local_column(&query.local, column)).collect(),
+            adds_persons: query.adds_persons(),
             words: settled.map(|settled| settled.words).unwrap_or_default(),
             own,
             dummies_there: self
@@ -240,6 +243,9 @@ impl DisplayAs for PrivateQueryExec {
                 writeln!(f, "ask={}", asked.join(", "))?;
                 if let Some(filter) = &question.filter {
                     writeln!(f, "filter={filter}")?;
+                }
+                if !query.groups.is_empty() {
+                    writeln!(f, "groups={}", query.group_names().join(", "))?;
                 }
                 let per_query = query.shared.terms.outputs.per_query();
                 writeln!(f, "outputs={}", per_query.map_or_else(|_| "unknown".to_owned(), |part| part.to_string()))

@@ -8,7 +8,9 @@ use datafusion::arrow::datatypes::DataType;
 
 use crate::psi::normalise::{Normaliser, combine};
 use crate::psi::prepare::{
-    PreparedTable, ValueScale, emptied, identifiers_after_filter, person_row_counts, person_totals, prepare, scale_of,
+    LabelChoice, PersonTotals, PreparedTable, ValueError, ValueScale, emptied, identifiers_after_filter,
+    person_row_counts, person_row_counts_by_label, person_squares, person_squares_by_label, person_totals,
+    person_totals_by_label, persons_by_label, persons_passing, prepare, scale_of,
 };
 use crate::psi::{Error, WordTerms};
 
@@ -28,6 +30,8 @@ pub(super) enum Word {
     Rows(usize),
     /// The values of this column.
     Sum(usize),
+    /// Their squares.
+    Squares(usize),
 }
 
 impl Word {
@@ -35,7 +39,7 @@ impl Word {
     pub(super) fn column(self) -> Option<usize> {
         match self {
             Word::Persons => None,
-            Word::Rows(column) | Word::Sum(column) => Some(column),
+            Word::Rows(column) | Word::Sum(column) | Word::Squares(column) => Some(column),
         }
     }
 }
@@ -117,32 +121,80 @@ pub(super) fn person_values(
     word: Word,
     terms: &WordTerms,
 ) -> Result<Vec<i128>, Error> {
-    let column = || column.ok_or_else(|| Error::internal("an aggregate without its column"));
+    let clipped =
+        |totals: Result<PersonTotals, ValueError>| totals.and_then(|totals| totals.clip(terms.min, terms.max));
     match word {
-        Word::Persons => {
-            // Who is emptied has no identifier either and cannot match; counting it as 0 says so twice.
-            let empty = emptied(table, passing).map_err(caller)?;
-            Ok(empty.iter().map(|empty| i128::from(!empty)).collect())
-        }
-        Word::Rows(_) => {
-            let rows_max = u64::try_from(terms.max).map_err(|_| Error::internal("a count's bound below zero"))?;
-            person_row_counts(table, passing, column()?, rows_max).map_err(caller)
-        }
+        // Who is emptied has no identifier either and cannot match; counting it as 0 says so twice.
+        Word::Persons => persons_passing(table, passing),
+        Word::Rows(_) => person_row_counts(table, passing, read(column)?, rows_max(terms)?),
         Word::Sum(_) => {
-            let values = column()?;
-            let scale = scale_of(values.data_type(), terms.decimals).map_err(caller)?;
-            if decimals_of(scale) != i16::from(terms.decimals) {
-                return Err(Error::Caller(format!(
-                    "a column of type {} is summed with {} decimals by its terms: the table has changed, run the query again",
-                    values.data_type(),
-                    terms.decimals
-                )));
-            }
-            person_totals(table, passing, values, scale)
-                .and_then(|totals| totals.clip(terms.min, terms.max))
-                .map_err(caller)
+            let values = read(column)?;
+            clipped(person_totals(table, passing, values, scale(values, terms.decimals)?))
+        }
+        Word::Squares(_) => {
+            let values = read(column)?;
+            clipped(person_squares(table, passing, values, scale_of_squares(values, terms)?))
         }
     }
+    .map_err(caller)
+}
+
+/// The same label by label, over the rows that count in each; `passing` is the word's own filter. CPU-bound.
+///
+/// # Errors
+/// By types and bounds alone.
+pub(super) fn person_values_by_label(
+    table: &PreparedTable,
+    choice: &LabelChoice,
+    passing: Option<&BooleanArray>,
+    column: Option<&ArrayRef>,
+    word: Word,
+    terms: &WordTerms,
+) -> Result<Vec<Vec<i128>>, Error> {
+    let clipped = |labels: Result<Vec<PersonTotals>, ValueError>| {
+        labels.and_then(|labels| labels.into_iter().map(|totals| totals.clip(terms.min, terms.max)).collect())
+    };
+    match word {
+        Word::Persons => persons_by_label(table, choice, passing),
+        Word::Rows(_) => person_row_counts_by_label(table, choice, passing, read(column)?, rows_max(terms)?),
+        Word::Sum(_) => {
+            let values = read(column)?;
+            clipped(person_totals_by_label(table, choice, passing, values, scale(values, terms.decimals)?))
+        }
+        Word::Squares(_) => {
+            let values = read(column)?;
+            clipped(person_squares_by_label(table, choice, passing, values, scale_of_squares(values, terms)?))
+        }
+    }
+    .map_err(caller)
+}
+
+fn read(column: Option<&ArrayRef>) -> Result<&ArrayRef, Error> {
+    column.ok_or_else(|| Error::internal("an aggregate without its column"))
+}
+
+fn rows_max(terms: &WordTerms) -> Result<u64, Error> {
+    u64::try_from(terms.max).map_err(|_| Error::internal("a count's bound below zero"))
+}
+
+/// The units of a column that is summed with so many decimals.
+fn scale(values: &ArrayRef, decimals: u8) -> Result<ValueScale, Error> {
+    let scale = scale_of(values.data_type(), decimals).map_err(caller)?;
+    if decimals_of(scale) != i16::from(decimals) {
+        return Err(Error::Caller(format!(
+            "a column of type {} is summed with {decimals} decimals by its terms: the table has changed, run the query again",
+            values.data_type(),
+        )));
+    }
+    Ok(scale)
+}
+
+/// Squares have twice the decimals of what is squared.
+fn scale_of_squares(values: &ArrayRef, terms: &WordTerms) -> Result<ValueScale, Error> {
+    if !terms.decimals.is_multiple_of(2) {
+        return Err(Error::internal("squares with an odd number of decimals"));
+    }
+    scale(values, terms.decimals / 2)
 }
 
 fn decimals_of(scale: ValueScale) -> i16 {

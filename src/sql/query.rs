@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::catalog::SharedTable;
 use super::functions::ResultPart;
-use crate::psi::Question;
+use crate::psi::{Aggregate, Question};
 
 /// Where the equal private queries of one statement leave their answer: the first that executes
 /// runs the session, the others read. A failed run stays failed, since trying again would be charged
@@ -42,6 +42,28 @@ pub enum PrivateOutput {
         /// The index of the count.
         rows: usize,
     },
+    /// A variance or standard deviation from three of them, as Float64; NULL where there are too few rows.
+    Spread {
+        /// The index of the sum of squares.
+        squares: usize,
+        /// The index of the sum.
+        sum: usize,
+        /// The index of the count.
+        rows: usize,
+        /// Whether the values are a sample: then the quotient is by n − 1.
+        sample: bool,
+        /// Whether its square root is meant.
+        root: bool,
+    },
+}
+
+/// Where one of the columns that a query is grouped by comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GroupColumn {
+    /// The public labels of the share's column that [`Question::group_by`] names.
+    Labels,
+    /// This column of [`PrivateQuery::local`]: values of this side's own, whose distinct tuples are the parts.
+    Own(usize),
 }
 
 /// One column of the result: a release, and which number of it is shown.
@@ -61,22 +83,24 @@ impl From<PrivateOutput> for ResultColumn {
 }
 
 /// An aggregate over the common persons of a local relation and a peer's table. It takes the place of
-/// an `Aggregate` over their join, and has its schema; one row.
+/// an `Aggregate` over their join, and has its schema: one row for each of its own groups and each public label.
 #[derive(Debug, Clone)]
 pub struct PrivateQuery {
     /// The peer's name, which is its schema's name.
     pub peer: String,
     /// The shared table as it was at planning time.
     pub shared: Arc<SharedTable>,
-    /// This side's relation. Its columns are exactly those that `terms` and `own_values` name.
+    /// This side's relation. Its columns are exactly those that `terms`, `groups` and `own_values` name.
     pub local: LogicalPlan,
     /// The terms joined by OR, in match order.
     pub terms: Vec<MatchTerm>,
+    /// What the first fields of `schema` are: the columns of GROUP BY. Empty: one row.
+    pub groups: Vec<GroupColumn>,
     /// Columns of `local` with this side's own values, by value index.
     pub own_values: Vec<usize>,
     /// What travels.
     pub question: Question,
-    /// One per field of `schema`.
+    /// One per field of `schema` after the groups.
     pub outputs: Vec<ResultColumn>,
     /// The schema of the `Aggregate` that this node replaces.
     pub schema: DFSchemaRef,
@@ -85,6 +109,44 @@ pub struct PrivateQuery {
 }
 
 impl PrivateQuery {
+    /// The columns of `local` that it is grouped by, in the order of GROUP BY.
+    pub(super) fn own_groups(&self) -> impl Iterator<Item = usize> {
+        self.groups.iter().filter_map(|group| match group {
+            GroupColumn::Own(column) => Some(*column),
+            GroupColumn::Labels => None,
+        })
+    }
+
+    /// The public labels of the answer's rows, if it is grouped by a column of the peer's.
+    pub(super) fn labels(&self) -> Option<&[String]> {
+        let column = self.question.group_by.as_ref()?;
+        let group = self.shared.terms.group_by.iter().find(|group| group.column == *column)?;
+        Some(&group.labels)
+    }
+
+    /// The columns that it is grouped by, for people.
+    pub(super) fn group_names(&self) -> Vec<String> {
+        let name = |group: &GroupColumn| match group {
+            GroupColumn::Labels => self.question.group_by.clone().unwrap_or_default(),
+            GroupColumn::Own(column) => self.local.schema().field(*column).name().clone(),
+        };
+        self.groups.iter().map(name).collect()
+    }
+
+    /// The index of the count of persons by which groups under the share's minimum are hidden, where they are.
+    pub(super) fn hidden_by(&self) -> Option<usize> {
+        if self.groups.is_empty() || self.shared.terms.minimum_matched == 0 {
+            return None;
+        }
+        self.question.aggregates.iter().position(|word| word.when.is_none() && word.aggregate == Aggregate::Persons)
+    }
+
+    /// Whether that count is there for this alone: nobody wrote it.
+    pub(super) fn adds_persons(&self) -> bool {
+        self.hidden_by()
+            .is_some_and(|persons| !self.outputs.iter().any(|output| output.of == PrivateOutput::Count(persons)))
+    }
+
     /// The node as a plan.
     pub fn into_plan(self) -> LogicalPlan {
         LogicalPlan::Extension(Extension { node: Arc::new(self) })
@@ -97,6 +159,7 @@ impl PartialEq for PrivateQuery {
             && self.shared.terms == other.shared.terms
             && self.local == other.local
             && self.terms == other.terms
+            && self.groups == other.groups
             && self.own_values == other.own_values
             && self.question == other.question
             && self.outputs == other.outputs
@@ -111,6 +174,7 @@ impl Hash for PrivateQuery {
         self.peer.hash(state);
         self.local.hash(state);
         self.terms.hash(state);
+        self.groups.hash(state);
         self.own_values.hash(state);
         self.question.hash(state);
         self.outputs.hash(state);
@@ -155,6 +219,9 @@ impl UserDefinedLogicalNodeCore for PrivateQuery {
             write!(f, "{separator}{aggregate}")?;
         }
         write!(f, "]")?;
+        if !self.groups.is_empty() {
+            write!(f, ", group by [{}]", self.group_names().join(", "))?;
+        }
         match &self.question.filter {
             Some(filter) => write!(f, ", filter: {filter}"),
             None => Ok(()),

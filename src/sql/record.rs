@@ -20,10 +20,17 @@ pub(super) fn canonical(question: &Question) -> String {
 pub(super) fn asked(question: &Question) -> String {
     let aggregates: Vec<String> = question.aggregates.iter().map(ToString::to_string).collect();
     let filter = question.filter.as_deref().unwrap_or("none");
-    format!("match by {}; ask {}; filter {filter}", question.identifiers.join(", "), aggregates.join(", "))
+    let group_by = question.group_by.as_ref().map(|column| format!("group by {column}; ")).unwrap_or_default();
+    let own_groups = if question.own_groups { "in groups of the asker's own; " } else { "" };
+    // What the asker writes freely comes last: no text of a filter reads as anything that stands before it.
+    format!(
+        "match by {}; {group_by}{own_groups}ask {}; filter {filter}",
+        question.identifiers.join(", "),
+        aggregates.join(", ")
+    )
 }
 
-/// Sets the memory of one answered session aside, for as long as it runs: by announced counts alone.
+/// Sets the memory of one answered session aside, for as long as it runs: by announced counts and the question's shape alone.
 ///
 /// # Errors
 /// [`Error::Environment`] where the policy's `memory_mb` has not so much left.
@@ -32,10 +39,14 @@ pub(super) fn set_aside(
     party: &Party,
     offer: &Offer,
     persons: u64,
+    labels: usize,
 ) -> Result<MemoryReservation, Error> {
     let columns = offer.question.identifiers.len() as u64;
-    let words = offer.question.aggregates.len() as u64;
-    let bytes = offer.persons * (32 * columns + 64) + persons * (64 * columns + 16 * words + 64);
+    // Each word has a total for each label.
+    let words = offer.question.aggregates.len() as u64 * labels.max(1) as u64;
+    let parts = offer.persons.len() as u64;
+    // An oblivious transfer takes 16 bytes, one per part and entry.
+    let bytes = offer.persons_total() * (32 * columns + 64) + persons * (64 * columns + 16 * words + 16 * parts + 48);
     let held = MemoryConsumer::new(format!("session {}", offer.session)).register(&engine.runtime_env().memory_pool);
     held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|_| {
         Error::Environment(format!(

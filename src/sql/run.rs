@@ -8,33 +8,33 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::arrow::array::{LargeBinaryArray, RecordBatch};
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::common::runtime::JoinSet;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::physical_plan::ExecutionPlan;
-use futures::StreamExt;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use super::answer::{answer_errors, answer_row};
+use super::answer::Answer;
 use super::asker::Asker;
-use super::config::PsiConfig;
+use super::config::{GroupConflict, PsiConfig};
 use super::error::{local_error, to_datafusion};
-use super::explain::{Outcome, PhaseLine, RunReport};
+use super::explain::{ColumnErrors, Outcome, PhaseLine, RunReport};
+use super::local::{Local, collect};
 use super::offload::off_runtime;
-use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, join_column, person_values};
+use super::parts::Parts;
+use super::people::{MatchColumn, Word, entries_after_filter, person_values};
 use super::query::PrivateQuery;
 use super::record::{asked, canonical, failed};
 use crate::dp::pad_fillers;
-use crate::policy::{Account, Asked, Ended, Party, check_question};
+use crate::policy::{Account, Asked, Ended, Party, check_parts, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{
-    Aggregate, Answered, ChainLink, Entries, Error, Limits, OfferTerms, Phase, Progress, Question, Requester,
-    SessionId, WordTerms,
+    Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Limits, OfferTerms, Phase, Progress, Question,
+    Requester, SessionId, WordTerms,
 };
 use crate::transport::{Observer, PhaseReport};
 
@@ -47,6 +47,8 @@ pub(super) struct Settled {
     /// For each aggregate of the question that this side owns: what it reads of the local relation, and
     /// its bounds.
     pub(super) own_words: Vec<(Word, WordTerms)>,
+    /// The columns of the local relation that it is grouped by.
+    pub(super) groups: Vec<usize>,
     /// The account that pays.
     pub(super) account: Account,
 }
@@ -84,7 +86,7 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
         terms.push(MatchColumn { normaliser, parts: term.parts.clone() });
     }
     let mut own_words = Vec::new();
-    for (aggregate, word) in query.question.aggregates.iter().zip(&words) {
+    for (asked, word) in query.question.aggregates.iter().zip(&words) {
         let column = |value: u8| {
             query
                 .own_values
@@ -92,10 +94,10 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
                 .copied()
                 .ok_or_else(|| Error::Internal(format!("no own value {value}")))
         };
-        match aggregate {
+        match &asked.aggregate {
             Aggregate::OwnRows { value } => own_words.push((Word::Rows(column(*value)?), word.clone())),
             Aggregate::OwnSum { value, .. } => own_words.push((Word::Sum(column(*value)?), word.clone())),
-            Aggregate::Persons | Aggregate::Rows { .. } | Aggregate::Sum { .. } => {}
+            Aggregate::Persons | Aggregate::Rows { .. } | Aggregate::Sum { .. } | Aggregate::Squares { .. } => {}
         }
     }
     Ok(Settled {
@@ -103,6 +105,7 @@ pub(super) fn settle(query: &PrivateQuery, asker: &Asker) -> Result<Settled, Err
         terms,
         words,
         own_words,
+        groups: query.own_groups().collect(),
         account: Account::asking(&query.peer, &ask.budget.population),
     })
 }
@@ -156,7 +159,7 @@ impl Observer for Watcher {
     }
 }
 
-/// Runs the query to its one row.
+/// Runs the query to its rows.
 pub(super) async fn run(
     query: Arc<PrivateQuery>,
     input: Arc<dyn ExecutionPlan>,
@@ -170,155 +173,120 @@ pub(super) async fn run(
     let memory = memory.register(context.memory_pool());
     let config = PsiConfig::of(context.session_config().options());
     let began = Instant::now();
+    let conflict = match query.question.own_groups {
+        true => GroupConflict::of(context.session_config().options()).map_err(DataFusionError::Plan)?,
+        false => GroupConflict::Fail,
+    };
     let mut local = collect(&settled, input, &context, &memory).await.map_err(local_error)?;
     // Registered until the run has ended: the session keeps the identifiers and the values that long.
     let held = std::mem::take(&mut local.memory);
-    let answered = ask(&query, &settled, &asker, local, &config, began, &watcher).await.map_err(to_datafusion)?;
+    let parts = parts(&query, &mut local).await.map_err(to_datafusion)?;
+    if parts.as_ref().is_some_and(|parts| parts.count() == 0) {
+        // No group, no row: plain SQL's answer, which the peer need not be asked for.
+        return Ok(RecordBatch::new_empty(schema));
+    }
+    let preparing = Preparing { local, parts: parts.clone(), conflict };
+    let cells = ask(&query, &settled, &asker, preparing, &config, began, &watcher).await.map_err(to_datafusion)?;
     drop(held);
-    let errors = answer_errors(&query.outputs, &settled.words, &answered);
-    let names = schema.fields().iter().map(|field| field.name().clone());
-    watcher.note(|report| report.errors = names.zip(errors).collect());
-    answer_row(&schema, &query.outputs, &query.question, &settled.words, &answered).map_err(to_datafusion)
-}
-
-/// The local relation, as far as the session needs it.
-struct Local {
-    identifiers: Identifiers,
-    /// One column per own word, in their order.
-    values: Vec<ArrayRef>,
-    /// What of it the engine's memory pool knows.
-    memory: Vec<MemoryReservation>,
-}
-
-/// A batch of it.
-struct Chunk {
-    identifiers: Identifiers,
-    values: Vec<ArrayRef>,
-}
-
-/// Runs the local plan to its end, all partitions at once. Rows are normalised as they come, so that
-/// what is kept is the identifiers and the values alone.
-async fn collect(
-    settled: &Settled,
-    input: Arc<dyn ExecutionPlan>,
-    context: &Arc<TaskContext>,
-    memory: &MemoryReservation,
-) -> Result<Local> {
-    let shared = Arc::new(settled.clone());
-    let partitions = input.properties().partitioning.partition_count();
-    let mut tasks = JoinSet::new();
-    for partition in 0..partitions {
-        let mut stream = input.execute(partition, Arc::clone(context))?;
-        let settled = Arc::clone(&shared);
-        let memory = memory.new_empty();
-        tasks.spawn(async move {
-            let mut chunks = Vec::new();
-            while let Some(batch) = stream.next().await {
-                let batch = batch?;
-                let settled = Arc::clone(&settled);
-                let chunk = off_runtime(move || chunk(&batch, &settled))
-                    .await
-                    .and_then(|chunk| chunk)
-                    .map_err(to_datafusion)?;
-                let values: usize = chunk.values.iter().map(|column| column.get_array_memory_size()).sum();
-                // Twice: joined, the chunks exist a second time for a moment.
-                memory.try_grow(2 * (chunk.identifiers.size_bytes() + values))?;
-                chunks.push(chunk);
-            }
-            Ok::<_, DataFusionError>((partition, chunks, memory))
-        });
-    }
-    let mut parts = Vec::with_capacity(partitions);
-    while let Some(done) = tasks.join_next().await {
-        let done = match done {
-            Ok(done) => done?,
-            Err(failed) => match failed.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(cancelled) => return Err(DataFusionError::ExecutionJoin(Box::new(cancelled))),
-            },
-        };
-        parts.push(done);
-    }
-    parts.sort_by_key(|(partition, ..)| *partition);
-    let types: Vec<_> = {
-        let schema = input.schema();
-        shared
-            .own_words
-            .iter()
-            .filter_map(|(word, _)| word.column())
-            .map(|column| schema.field(column).data_type().clone())
-            .collect()
+    let answer = Answer {
+        schema: &schema,
+        groups: &query.groups,
+        outputs: &query.outputs,
+        words: &settled.words,
+        labels: query.labels(),
+        own: parts.as_ref().map_or(&[], |parts| &parts.values),
+        hidden_by: query.hidden_by().map(|persons| (persons, query.shared.terms.minimum_matched)),
+        cells: &cells,
     };
-    let columns = shared.terms.len();
-    off_runtime(move || {
-        let mut identifiers = Vec::new();
-        let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); types.len()];
-        let mut held = Vec::with_capacity(parts.len());
-        for (_, chunks, memory) in parts {
-            memory.shrink(memory.size() / 2);
-            held.push(memory);
-            for chunk in chunks {
-                identifiers.push(chunk.identifiers);
-                for (all, column) in values.iter_mut().zip(chunk.values) {
-                    all.push(column);
-                }
-            }
+    let names = schema.fields().iter().skip(query.groups.len()).map(|field| field.name().clone());
+    let errors = names.zip(answer.errors()).map(|(name, rows)| ColumnErrors { name, rows }).collect();
+    watcher.note(|report| report.errors = errors);
+    answer.rows().map_err(to_datafusion)
+}
+
+/// The groups that the local relation makes, held against the share's limit before anything is charged or sent.
+async fn parts(query: &PrivateQuery, local: &mut Local) -> Result<Option<Arc<Parts>>, Error> {
+    if !query.question.own_groups {
+        return Ok(None);
+    }
+    let columns = std::mem::take(&mut local.groups);
+    let parts = off_runtime(move || Parts::of(&columns)).await??;
+    let count = u32::try_from(parts.count()).unwrap_or(u32::MAX);
+    match check_parts(&query.shared.terms, count) {
+        Ok(()) => Ok(Some(Arc::new(parts))),
+        Err(_) if count == 0 => Ok(Some(Arc::new(parts))),
+        Err(refusal) => Err(Error::Refused(format!("{} refuses: {refusal}", query.peer))),
+    }
+}
+
+/// What the local relation's persons are made of.
+struct Preparing {
+    local: Local,
+    parts: Option<Arc<Parts>>,
+    conflict: GroupConflict,
+}
+
+/// This side's table for a session, but for its fillers.
+struct Prepared {
+    identifiers: Vec<LargeBinaryArray>,
+    values: Vec<Vec<i128>>,
+    /// Persons of each part.
+    persons: Vec<usize>,
+    table: PreparedTable,
+}
+
+impl Preparing {
+    /// Groups rows into persons, persons into parts. CPU-bound.
+    fn prepare(self, own_words: Vec<(Word, WordTerms)>) -> Result<Prepared, Error> {
+        let table = self.local.identifiers.prepare()?;
+        let assigned = self.parts.as_ref().map(|parts| parts.assign(&table, self.conflict)).transpose()?;
+        let counting = assigned.as_ref().and_then(|assigned| assigned.counting.as_ref());
+        let mut columns = self.local.values.iter();
+        let mut values = Vec::with_capacity(own_words.len());
+        for (word, terms) in own_words {
+            let column = word.column().and_then(|_| columns.next());
+            values.push(person_values(&table, counting, column, word, &terms)?);
         }
-        let values =
-            values.iter().zip(&types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, Error>>()?;
-        Ok(Local { identifiers: Identifiers::join(identifiers, columns)?, values, memory: held })
-    })
-    .await
-    .and_then(|joined| joined)
-    .map_err(to_datafusion)
-}
-
-fn chunk(batch: &RecordBatch, settled: &Settled) -> Result<Chunk, Error> {
-    let values = settled
-        .own_words
-        .iter()
-        .filter_map(|(word, _)| word.column())
-        .map(|column| {
-            batch.columns().get(column).cloned().ok_or_else(|| Error::Internal(format!("no column {column}")))
+        let (identifiers, values) = entries_after_filter(&table, None, values, true)?;
+        Ok(match assigned {
+            None => Prepared { persons: vec![table.persons()], identifiers, values, table },
+            Some(assigned) => Prepared {
+                identifiers: assigned.in_order(&identifiers)?,
+                values: values.iter().map(|column| assigned.values_in_order(column)).collect(),
+                persons: assigned.persons,
+                table,
+            },
         })
-        .collect::<Result<_, Error>>()?;
-    Ok(Chunk { identifiers: Identifiers::of(batch, &settled.terms)?, values })
+    }
 }
 
-/// Persons, charge, session: the sums of the question's aggregates.
+/// Persons, charge, session: by part and label, the sums of the question's aggregates.
 async fn ask(
     query: &Arc<PrivateQuery>,
     settled: &Settled,
     asker: &Arc<Asker>,
-    local: Local,
+    preparing: Preparing,
     config: &PsiConfig,
     began: Instant,
     watcher: &Arc<Watcher>,
-) -> Result<Vec<i128>, Error> {
+) -> Result<Vec<Vec<i128>>, Error> {
     let link = Arc::clone(asker.link(&query.peer)?);
     let ask = asker.party().may_ask(&query.peer)?;
-    let unnormalised = local.identifiers.unnormalised;
+    let unnormalised = preparing.local.identifiers.unnormalised;
     let own_words = settled.own_words.clone();
-    let (table, values) = off_runtime(move || {
-        let table = local.identifiers.prepare()?;
-        let mut columns = local.values.iter();
-        let mut values = Vec::with_capacity(own_words.len());
-        for (word, terms) in own_words {
-            let column = word.column().and_then(|_| columns.next());
-            values.push(person_values(&table, None, column, word, &terms)?);
-        }
-        Ok::<_, Error>((table, values))
-    })
-    .await??;
-    watcher.note(|report| note_local(report, &table, unnormalised, began.elapsed().as_secs_f64()));
+    let Prepared { identifiers, values, persons, table } = off_runtime(move || preparing.prepare(own_words)).await??;
+    watcher.note(|report| {
+        note_local(report, &table, unnormalised, began.elapsed().as_secs_f64());
+        report.parts = persons.len();
+    });
+    drop(table);
 
     let mut rng = seeded()?;
-    let fillers = ask.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
-    let (identifiers, values) = entries_after_filter(&table, None, values, true)?;
-    drop(table);
-    let entries = Entries { identifiers, values, fillers };
-    let announced =
-        entries.identifiers.first().map_or(0, |column| datafusion::arrow::array::Array::len(column) as u64) + fillers;
+    // Drawn for each part by itself: each part's number is announced.
+    let fillers = |rng: &mut ChaCha20Rng| ask.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, rng));
+    let parts = persons.into_iter().map(|persons| EntryPart { persons, fillers: fillers(&mut rng) }).collect();
+    let entries = Entries { identifiers, values, parts };
+    let announced = entries.announced_total();
     let limits = limits(asker.party());
     if announced > limits.persons_max {
         return Err(Error::Caller(format!(
@@ -383,12 +351,18 @@ async fn ask(
     asker.keep_length(&query.peer, &query.question.table, answered.peer_persons);
     watcher.note(|report| {
         report.outcome = Some(Outcome {
-            sizes: query.question.identifiers.iter().cloned().zip(answered.sizes.iter().copied()).collect(),
+            sizes: by_identifier(&query.question.identifiers, &answered.sizes),
             dummies: answered.dummies,
             persons_there: answered.peer_persons,
         });
     });
-    Ok(answered.sums)
+    Ok(answered.cells)
+}
+
+/// The noisy sizes, which come by column and then part, each beside its identifier.
+fn by_identifier(identifiers: &[String], sizes: &[u64]) -> Vec<(String, Vec<u64>)> {
+    let parts = (sizes.len() / identifiers.len().max(1)).max(1);
+    identifiers.iter().cloned().zip(sizes.chunks(parts).map(<[u64]>::to_vec)).collect()
 }
 
 /// Writes a session's end into the audit. That it could not be written is said in the log: the charge stands, and the

@@ -8,8 +8,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, new_empty_array};
-use datafusion::arrow::compute::concat;
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::DFSchema;
 use datafusion::common::hash_utils::{QualityRandomState, create_hashes};
@@ -117,42 +116,36 @@ pub(super) async fn scan<T: Send + 'static>(
 
 /// What one query reads of a table.
 pub(super) struct Rows {
-    /// Which pass the filter, if there is one.
-    pub(super) passing: Option<BooleanArray>,
-    /// The columns that aggregates read.
+    /// Of each of its predicates, which rows pass.
+    pub(super) passing: Vec<BooleanArray>,
+    /// The columns that aggregates and groups read.
     pub(super) values: Vec<ArrayRef>,
 }
 
 impl Rows {
     /// All chunks of a table, in its order.
     pub(super) fn join(
-        chunks: Vec<(Option<BooleanArray>, Vec<ArrayRef>)>,
+        chunks: Vec<(Vec<BooleanArray>, Vec<ArrayRef>)>,
         types: &[DataType],
-        filtered: bool,
+        predicates: usize,
         rows_expected: usize,
     ) -> Result<Self, Error> {
-        let mut passing: Vec<BooleanArray> = Vec::new();
+        let mut passing: Vec<Vec<ArrayRef>> = vec![Vec::new(); predicates];
         let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); types.len()];
         for (pass, columns) in chunks {
-            passing.extend(pass);
+            for (all, column) in passing.iter_mut().zip(pass) {
+                all.push(Arc::new(column));
+            }
             for (all, column) in values.iter_mut().zip(columns) {
                 all.push(column);
             }
         }
-        let passing = filtered.then(|| {
-            let parts: Vec<&dyn Array> = passing.iter().map(|part| part as &dyn Array).collect();
-            let whole = if parts.is_empty() {
-                new_empty_array(&DataType::Boolean)
-            } else {
-                concat(&parts).map_err(Error::internal)?
-            };
-            whole
-                .as_any()
-                .downcast_ref::<BooleanArray>()
-                .cloned()
-                .ok_or_else(|| Error::internal("a filter of another type"))
+        let passing = passing.iter().map(|parts| {
+            let whole = join_column(parts, &DataType::Boolean)?;
+            let whole = whole.as_any().downcast_ref::<BooleanArray>().cloned();
+            whole.ok_or_else(|| Error::internal("a filter of another type"))
         });
-        let passing = passing.transpose()?;
+        let passing = passing.collect::<Result<Vec<_>, Error>>()?;
         let values: Vec<ArrayRef> =
             values.iter().zip(types).map(|(parts, kind)| join_column(parts, kind)).collect::<Result<_, _>>()?;
         let lengths = passing.iter().map(Array::len).chain(values.iter().map(|column| column.len()));

@@ -18,29 +18,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::Array;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::logical_expr::Expr;
 use tokio::sync::OnceCell;
 
 use super::error::owner_error;
 use super::keys::Keys;
 use super::offload::off_runtime;
-use super::people::{Identifiers, MatchColumn, Word, entries_after_filter, person_values};
-use super::predicate::parse_filter;
+use super::people::{Identifiers, MatchColumn, entries_after_filter};
 use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::tables::{OpenedTable, TableVersion, open_table};
+use super::totals::{Wanted, position};
 use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
-use crate::psi::{Aggregate, AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
+use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
 
 /// Prepared tables that are kept: a party's few most asked (table, identifiers). Each holds its table's
@@ -306,25 +304,21 @@ impl PolicySource {
         )))
     }
 
-    /// Which rows pass, and the columns that aggregates read, in the table's order.
+    /// Which rows pass each predicate, and the columns that aggregates and groups read, in the table's order: one scan.
     async fn rows(
         &self,
         opened: &OpenedTable,
-        filter: Option<&Expr>,
         table: &str,
-        words: &[(Word, String)],
+        wanted: &Wanted,
         persons: &Prepared,
     ) -> Result<Rows, Error> {
         let table_schema = opened.provider.schema();
-        let mut columns: Vec<String> = Vec::new();
-        let values: Vec<usize> = words.iter().map(|(_, name)| position(&mut columns, name)).collect();
-        if let Some(filter) = filter {
-            for column in filter.column_refs() {
-                position(&mut columns, &column.name);
-            }
+        let mut columns = wanted.columns.clone();
+        for column in wanted.predicates.iter().flat_map(|predicate| predicate.column_refs()) {
+            position(&mut columns, &column.name);
         }
         if columns.is_empty() {
-            return Ok(Rows { passing: None, values: Vec::new() });
+            return Ok(Rows { passing: Vec::new(), values: Vec::new() });
         }
         let read: SchemaRef = Arc::new(Schema::new(
             columns
@@ -333,12 +327,12 @@ impl PolicySource {
                 .collect::<Result<Vec<_>, _>>()
                 .map_err(Error::internal)?,
         ));
-        let predicate = filter.map(|filter| physical(filter, &read)).transpose()?;
-        let wanted = values.clone();
+        let predicates =
+            wanted.predicates.iter().map(|predicate| physical(predicate, &read)).collect::<Result<Vec<_>, Error>>()?;
+        let (kept, filters) = (wanted.columns.len(), predicates.len());
         let read_rows = scan(&self.engine, opened, &columns, &persons.columns, move |batch| {
-            let passing = predicate.as_ref().map(|predicate| evaluate(predicate, &batch));
-            let values = wanted.iter().map(|column| Arc::clone(batch.column(*column))).collect::<Vec<_>>();
-            Ok((passing, values))
+            let passing: Vec<_> = predicates.iter().map(|predicate| evaluate(predicate, &batch)).collect();
+            Ok((passing, batch.columns()[..kept].to_vec()))
         });
         let (chunks, order) = read_rows.await.map_err(self.unreadable(table))?;
         if order != persons.order {
@@ -347,10 +341,9 @@ impl PolicySource {
                 self.party.name
             )));
         }
-        let types: Vec<DataType> = values.iter().map(|column| read.field(*column).data_type().clone()).collect();
-        let filtered = filter.is_some();
+        let types: Vec<DataType> = read.fields()[..kept].iter().map(|field| field.data_type().clone()).collect();
         let rows_expected = persons.table.rows();
-        off_runtime(move || Rows::join(chunks, &types, filtered, rows_expected)).await?
+        off_runtime(move || Rows::join(chunks, &types, filters, rows_expected)).await?
     }
 
     /// Checks, charges and prepares an answer. Once charged, the session is among the running ones.
@@ -358,21 +351,19 @@ impl PolicySource {
         let question = &offer.question;
         let refused = |refusal| Self::refused(peer, refusal);
         let limits = limits(&self.party);
-        limits.check_peer("offer", offer.persons, offer.dummies)?;
+        let parts = offer.persons.len();
+        limits.check_peer("offer", offer.persons_total(), offer.dummies, parts)?;
         // Before any file is touched: a table that is not shared is refused alike, there or not.
         let table = self.party.shared_table(&peer.name, &question.table).map_err(refused)?.table.clone();
         let opened = self.open(&table).await.map_err(self.unreadable(&table))?;
         let schema = opened.provider.schema();
-        let permit = self.party.permit(&peer.name, question, &schema, &offer.normalisers).map_err(refused)?;
-        let filter = question
-            .filter
-            .as_deref()
-            .map(|text| parse_filter(text, &shared_schema(&permit.share, &schema), permit.filter_on()));
-        let filter = filter.transpose().inspect_err(|refusal| tracing::warn!(peer = peer.name, table, "{refusal}"))?;
+        let permit = self.party.permit(&peer.name, question, &schema, &offer.normalisers, parts).map_err(refused)?;
+        let wanted = Wanted::of(question, &permit, &shared_schema(&permit.share, &schema));
+        let wanted = wanted.inspect_err(|refusal| tracing::warn!(peer = peer.name, table, "{refusal}"))?;
         self.approved(peer, &permit, &offer).await?;
         // Both would be said below as well, but only after the table was read for nothing.
         let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());
-        let (name, offered) = (peer.name.clone(), offer.persons);
+        let (name, offered) = (peer.name.clone(), offer.persons_total());
         off_runtime(move || {
             books.keep_chain(&name, &theirs)?;
             books.open(&account, offered)?.check_left()
@@ -383,22 +374,25 @@ impl PolicySource {
         // Charged before the filter is evaluated: whatever happens after it, and how long it takes, is paid for.
         // The prepared table's length bounds what will be announced, whatever the filter.
         let length = persons.table.persons() as u64;
-        limits.check_own(length, 0)?;
-        let memory = set_aside(&self.engine, &self.party, &offer, length)?;
-        let account = self.budgets.open(&permit.account, length.max(offer.persons))?;
+        limits.check_own(length, 0, parts)?;
+        let memory = set_aside(&self.engine, &self.party, &offer, length, permit.labels.len())?;
+        let account = self.budgets.open(&permit.account, length.max(offer.persons_total()))?;
         let (offered, columns) = (offer.dummies, question.identifiers.len() as u32);
         let asked = Asked {
             session: offer.session,
             question: canonical(question),
             terms: permit.share.terms().canonical(),
             persons_own: length,
-            persons_peer: Some(offer.persons),
+            persons_peer: Some(offer.persons_total()),
         };
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
         let (dummies, reservation, chain) = off_runtime(move || {
             let dummies = account.dummies()?;
             limits.check_dummies(offered, dummies)?;
+            // Before the charge, by shape alone: the table's length bounds what will be announced, but for fillers.
+            let dummy_rows = dummies.max(offered).saturating_mul(u64::from(columns)).saturating_mul(parts as u64);
+            limits.check_transfers(length.saturating_add(dummy_rows), parts)?;
             let reservation = account.charge(dummies.max(offered), columns, &asked)?;
             Ok::<_, Error>((dummies, reservation, books.chain(&name)?))
         })
@@ -406,30 +400,18 @@ impl PolicySource {
         // From here on there is an end to be written, whatever it is.
         self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
 
-        let words = owned_words(&question.aggregates);
-        let rows = self.rows(&opened, filter.as_ref(), &table, &words, &persons).await?;
+        let rows = self.rows(&opened, &table, &wanted, &persons).await?;
         let hides = permit.filtered_rows() == FilteredRows::Hide;
-        let terms = permit.words.clone();
-        let aggregates = question.aggregates.clone();
         let (identifiers, values) = off_runtime(move || {
-            let mut columns = rows.values.iter();
-            let mut values = Vec::new();
-            for (aggregate, terms) in aggregates.iter().zip(&terms).filter(|(aggregate, _)| !aggregate.is_own()) {
-                let (word, column) = match aggregate {
-                    Aggregate::Persons => (Word::Persons, None),
-                    Aggregate::Rows { .. } => (Word::Rows(0), columns.next()),
-                    _ => (Word::Sum(0), columns.next()),
-                };
-                values.push(person_values(&persons.table, rows.passing.as_ref(), column, word, terms)?);
-            }
-            entries_after_filter(&persons.table, rows.passing.as_ref(), values, hides)
+            let values = wanted.totals(&persons.table, &rows)?;
+            entries_after_filter(&persons.table, wanted.passing(&rows), values, hides)
         })
         .await??;
 
         let mut rng = seeded()?;
         let fillers = permit.share.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
-        let entries = Entries { identifiers, values, fillers };
-        let announced = entries.identifiers.first().map_or(0, |column| column.len() as u64) + fillers;
+        let entries = Entries::whole(identifiers, values, fillers);
+        let announced = entries.announced_total();
         tracing::info!(
             peer = peer.name,
             table,
@@ -443,6 +425,7 @@ impl PolicySource {
         let answer = AnswerTerms {
             dummies,
             words: permit.words.clone(),
+            labels: permit.labels.clone(),
             normalisers: permit.normalisers(),
             minimum_matched: permit.minimum_matched(),
             filtered_rows: permit.filtered_rows(),
@@ -530,27 +513,4 @@ fn shared_schema(share: &Share, table: &Schema) -> SchemaRef {
     let fields: Vec<_> =
         share.shared_columns().into_iter().filter_map(|name| table.field_with_name(name).ok().cloned()).collect();
     Arc::new(Schema::new(fields))
-}
-
-/// The aggregates over this side's columns that read one, with its name, in the question's order.
-fn owned_words(aggregates: &[Aggregate]) -> Vec<(Word, String)> {
-    aggregates
-        .iter()
-        .filter_map(|aggregate| match aggregate {
-            Aggregate::Rows { column } => Some((Word::Rows(0), column.clone())),
-            Aggregate::Sum { column } => Some((Word::Sum(0), column.clone())),
-            Aggregate::Persons | Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => None,
-        })
-        .collect()
-}
-
-/// The position of `name` among `columns`, added where it is new.
-fn position(columns: &mut Vec<String>, name: &str) -> usize {
-    match columns.iter().position(|known| known == name) {
-        Some(index) => index,
-        None => {
-            columns.push(name.to_owned());
-            columns.len() - 1
-        }
-    }
 }

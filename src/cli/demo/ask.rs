@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
@@ -33,7 +34,8 @@ pub(super) struct Asked {
 impl Asked {
     /// Whether nothing was released with noise.
     pub(super) fn is_exact(&self) -> bool {
-        self.runs.iter().flat_map(|run| &run.report.errors).all(|(_, error)| *error == Some(0.0))
+        let errors = self.runs.iter().flat_map(|run| &run.report.errors);
+        errors.flat_map(|column| &column.rows).all(|error| *error == Some(0.0))
     }
 
     /// The ± at 95 % of a measure, where it is known.
@@ -73,33 +75,54 @@ pub(super) async fn ask(ctx: &SessionContext, sql: &str) -> anyhow::Result<Asked
     add_runs(&plan, &mut runs);
     let rows = batches.iter().map(RecordBatch::num_rows).sum();
     let columns = plan.schema().fields().len();
-    let errors =
-        (0..rows).map(|row| (0..columns).map(|column| released(&plan, (row, rows), column)).collect()).collect();
+    let errors = (0..rows).map(|row| (0..columns).map(|column| released(&plan, Some(row), column)).collect()).collect();
     Ok(Asked { batches, seconds: began.elapsed().as_secs_f64(), runs, errors })
 }
 
-/// The ± of a cell that a plan only passes on from a private query; rows are counted from 0, with how many there are.
-fn released(plan: &Arc<dyn ExecutionPlan>, (row, rows): (usize, usize), column: usize) -> Option<f64> {
+/// The ± of a cell that a plan only passes on from a private query; rows are counted from 0, and `None` is one that
+/// is not known any more: then it is the ± that all rows have in common.
+fn released(plan: &Arc<dyn ExecutionPlan>, row: Option<usize>, column: usize) -> Option<f64> {
     let node: &dyn std::any::Any = plan.as_ref();
     if let Some(exec) = node.downcast_ref::<PrivateQueryExec>() {
-        return exec.report()?.errors.get(column)?.1;
+        // The first columns are those of GROUP BY, which have no ±.
+        let column = column.checked_sub(exec.query().groups.len())?;
+        let errors = exec.report()?.errors;
+        let errors = errors.get(column)?;
+        return match row {
+            Some(row) => *errors.rows.get(row)?,
+            None => errors.common(),
+        };
     }
     if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
         let expr: &dyn std::any::Any = projection.expr().get(column)?.expr.as_ref();
-        return released(projection.input(), (row, rows), expr.downcast_ref::<Column>()?.index());
+        return released(projection.input(), row, expr.downcast_ref::<Column>()?.index());
     }
     if node.is::<UnionExec>() {
-        // One private query gives one row, and an optimised union keeps its inputs' order.
-        return released(plan.children().get(row)?, (0, 1), column);
+        // An optimised union keeps its inputs' order; each of them gives one row, or which of them it was is not known.
+        let inputs = plan.children();
+        let one_each = inputs.iter().all(|input| is_one_row(input));
+        return if one_each { released(inputs.get(row?)?, Some(0), column) } else { None };
     }
-    if rows > 1 && (node.is::<SortExec>() || node.is::<SortPreservingMergeExec>()) {
-        // Which row came from where is not known any more.
-        return None;
-    }
+    // Which row came from where is not known after sorting, nor once some are left out.
+    let row = row.filter(|_| is_one_row(plan) || !may_move_rows(node));
     match plan.children().as_slice() {
-        [only] if only.schema().fields().len() == plan.schema().fields().len() => released(only, (row, rows), column),
+        [only] if only.schema().fields().len() == plan.schema().fields().len() => released(only, row, column),
         _ => None,
     }
+}
+
+/// Whether a plan gives one row at most: a private query without groups, and what stands on top of one.
+fn is_one_row(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let node: &dyn std::any::Any = plan.as_ref();
+    match (node.downcast_ref::<PrivateQueryExec>(), plan.children().as_slice()) {
+        (Some(exec), _) => exec.query().groups.is_empty(),
+        (None, [only]) => is_one_row(only),
+        (None, _) => false,
+    }
+}
+
+fn may_move_rows(node: &dyn std::any::Any) -> bool {
+    node.is::<SortExec>() || node.is::<SortPreservingMergeExec>() || node.is::<FilterExec>()
 }
 
 /// The sessions below a plan's node. Equal queries of one statement share a session, which only one of them reports.

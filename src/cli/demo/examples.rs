@@ -43,6 +43,7 @@ pub const EXAMPLES: &[Example] = examples![
     "10_flagged_at_both_banks",
     "11_sums_moved",
     "12_the_other_way_round",
+    "13_moved_by_risk_and_direction",
 ];
 
 /// What an example's comment and SQL say.

@@ -8,7 +8,7 @@ use super::ask::{Asked, Run};
 use super::examples::{Example, Measure, Question};
 use super::stories::{Setting, Story, WrittenTable};
 use crate::dp;
-use crate::psi::Aggregate;
+use crate::psi::{Aggregate, AskedWord};
 
 /// Columns of the widest line.
 const WIDTH: usize = 100;
@@ -216,13 +216,18 @@ fn learned(text: &mut String, asks: &str, run: &Run) {
     let sizes: Vec<String> = outcome
         .sizes
         .iter()
-        .map(|(identifier, size)| match outcome.dummies {
-            0 => format!("by{TIE}{identifier}{TIE}{}", count(*size)),
+        .map(|(identifier, sizes)| {
             // Half of the dummies of one side are, on average, among those of the other.
-            dummies => {
-                let estimate = *size as i64 - (dummies / 2) as i64;
-                let sign = if estimate < 0 { "-" } else { "" };
-                format!("by{TIE}{identifier}{TIE}{sign}{}{TIE}±{TIE}{noise:.0}", count(estimate.unsigned_abs()))
+            let estimate = |size: &u64| {
+                let estimate = *size as i64 - (outcome.dummies / 2) as i64;
+                format!("{}{}", if estimate < 0 { "-" } else { "" }, count(estimate.unsigned_abs()))
+            };
+            // Of several groups, one number each.
+            let listed: Vec<String> = sizes.iter().map(estimate).collect();
+            let listed = listed.join("/");
+            match outcome.dummies {
+                0 => format!("by{TIE}{identifier}{TIE}{listed}"),
+                _ => format!("by{TIE}{identifier}{TIE}{listed}{TIE}±{TIE}{noise:.0}"),
             }
         })
         .collect();
@@ -237,27 +242,37 @@ fn learned(text: &mut String, asks: &str, run: &Run) {
     );
     let asked: Vec<String> = run.question.aggregates.iter().map(in_words).collect();
     let filter = run.question.filter.as_deref().map(|filter| format!(" where {filter}")).unwrap_or_default();
+    let mut groups = run.question.group_by.as_ref().map(|column| format!(", by {column}")).unwrap_or_default();
+    if run.question.own_groups {
+        let _ = write!(groups, ", in {} groups of {asks}'s own", count(run.report.parts as u64));
+    }
     margin(
         text,
         &format!("{peer} learned"),
         &format!(
-            "the question: from {}{filter}, {}, matched by {}; the number of {asks}'s persons, {} and random padding; \
-             the same noisy matches",
+            "the question: from {}{filter}, {}{groups}, matched by {}; the number of {asks}'s persons{}, {} and random \
+             padding; the same noisy matches",
             run.question.table,
             asked.join(", "),
             run.question.identifiers.join(", then "),
+            if run.question.own_groups { " in each" } else { "" },
             count(run.report.persons)
         ),
     );
 }
 
-fn in_words(aggregate: &Aggregate) -> String {
-    match aggregate {
+fn in_words(word: &AskedWord) -> String {
+    let words = match &word.aggregate {
         Aggregate::Persons => "the number of persons".to_owned(),
         Aggregate::Rows { column } => format!("the number of rows with {column}"),
         Aggregate::Sum { column } => format!("the sum of {column}"),
+        Aggregate::Squares { column } => format!("the sum of the squares of {column}"),
         Aggregate::OwnRows { .. } => "the number of the asker's own rows".to_owned(),
         Aggregate::OwnSum { .. } => "the sum of a value of the asker's own".to_owned(),
+    };
+    match &word.when {
+        None => words,
+        Some(filter) => format!("{words} where {filter}"),
     }
 }
 
@@ -354,13 +369,15 @@ mod tests {
             table: "purchases".to_owned(),
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: Some("category = 'toys'".to_owned()),
-            aggregates: vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }],
+            aggregates: vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()],
+            group_by: None,
+            own_groups: false,
         };
         let report = RunReport {
             persons: 1200,
             phases: vec![PhaseLine { phase: psi::Phase::Columns, seconds: 1.0, rows: 9, bytes: (1_500_000, 20_000) }],
             outcome: Some(Outcome {
-                sizes: vec![("email".to_owned(), 1500), ("phone".to_owned(), 990)],
+                sizes: vec![("email".to_owned(), vec![1500]), ("phone".to_owned(), vec![990])],
                 dummies: 2000,
                 persons_there: 4021,
             }),

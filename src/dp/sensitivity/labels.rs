@@ -2,10 +2,11 @@
 //!
 //! A pair counts in cells (part, label): the part from the entry of the side that partitions its table, the labels, at most
 //! `max_labels` of them, from the entry that owns the values, a value for each. Groups by a requester's column have the parts
-//! only, groups by a responder's column the labels only; both at once have both.
+//! only, groups by a responder's column the labels only; both at once have both. A is the requester's table, B the
+//! responder's, which owns the values and whose entries the noise protects.
 
 use super::{COLUMNS, ROWS_MAX, Seen, Shape, Table, check_all, waterfall};
-use crate::dp::Clip;
+use crate::dp::{COUNT_SENSITIVITY, Clip};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -57,15 +58,15 @@ fn every_choice(rows: usize, options: usize, mut call: impl FnMut(&[usize])) {
     }
 }
 
-/// The most that all labels move, over every way in which pairs changed, parts, labels and extreme values.
-fn most_moved(seen: &Seen, rows: [usize; 2], clip: Clip, max_labels: usize) -> u128 {
-    // Labels enough for two entries to share none: the cells of x₁ and x₃ need not cancel.
-    let values = extremes(clip, max_labels, 2 * max_labels);
+/// The most that all cells move when an entry of side `emptied` is, over every way in which pairs changed, `parts` parts and
+/// the values of B's entries.
+fn most_moved(seen: &Seen, emptied: usize, rows: [usize; 2], parts: usize, values: &[Values]) -> u128 {
     let mut most = 0;
-    for change in (0..seen.changes.len()).filter(|i| seen.changes[*i]) {
+    let changes = &seen.changes[emptied];
+    for change in (0..changes.len()).filter(|i| changes[*i]) {
         let lost = listed(change >> super::PAIRS_NOTED);
         let gained = listed(change & ((1 << super::PAIRS_NOTED) - 1));
-        every_choice(rows[0], rows[0], |parts| {
+        every_choice(rows[0], parts, |parts| {
             every_choice(rows[1], values.len(), |chosen| {
                 let values: Vec<Values> = chosen.iter().map(|i| values[*i]).collect();
                 most = most.max(moved(&lost, &gained, parts, &values));
@@ -75,14 +76,89 @@ fn most_moved(seen: &Seen, rows: [usize; 2], clip: Clip, max_labels: usize) -> u
     most
 }
 
+/// Shapes in which paths of all lengths up to K occur, from either side.
+fn all_seen() -> Vec<(usize, [usize; 2], Seen)> {
+    let shapes = [(1, [2, 2], 2), (2, [2, 2], 3), (3, [2, 2], 3), (3, [3, 2], 3)];
+    shapes.into_iter().map(|(columns, rows, alphabet)| (columns, rows, check_all(columns, rows, alphabet))).collect()
+}
+
+const CLIPS: [(i128, i128, usize); 4] = [(0, 1, 1), (-3, 5, 1), (2, 7, 2), (-4, 0, 1)];
+
+/// One label for all, in which a value may also be 0 or in the middle.
+fn unlabelled(clip: Clip) -> Vec<Values> {
+    let mut values = vec![0, clip.min(), clip.max(), (clip.min() + clip.max()) / 2];
+    values.sort_unstable();
+    values.dedup();
+    values.into_iter().map(|value| [&[value][..], &[0; LABELS - 1]].concat().try_into().unwrap()).collect()
+}
+
 #[test]
 fn all_small_tables_by_label_stay_within_the_bound_and_reach_it() {
-    for (columns, rows, alphabet) in [(1, [2, 2], 2), (2, [2, 2], 3), (3, [2, 2], 3), (3, [3, 2], 3)] {
-        let seen = check_all(columns, rows, alphabet);
-        for (min, max, max_labels) in [(0, 1, 1), (-3, 5, 1), (2, 7, 2), (-4, 0, 1)] {
+    for (columns, rows, seen) in all_seen() {
+        for (min, max, max_labels) in CLIPS {
             let clip = Clip::new(min, max).unwrap();
             let bound = clip.sensitivity_labels(columns as u32, max_labels as u32);
-            assert_eq!(most_moved(&seen, rows, clip, max_labels), bound, "{clip:?}, K = {columns}");
+            // Labels enough for two entries to share none: the cells of x₁ and x₃ need not cancel.
+            let values = extremes(clip, max_labels, 2 * max_labels);
+            for emptied in 0..2 {
+                let most = most_moved(&seen, emptied, rows, rows[0], &values);
+                assert_eq!(most, bound, "{clip:?}, K = {columns}, side {emptied}");
+            }
+        }
+    }
+}
+
+#[test]
+fn labels_alone_move_by_two_of_the_owner_s_entries_at_most_and_by_one_of_the_other_s() {
+    for (columns, rows, seen) in all_seen() {
+        for (min, max, max_labels) in CLIPS {
+            let clip = Clip::new(min, max).unwrap();
+            let values = extremes(clip, max_labels, 2 * max_labels);
+            let most = |emptied| most_moved(&seen, emptied, rows, 1, &values);
+            let bound = |entries| clip.sensitivity_labels(entries, max_labels as u32);
+            assert_eq!(most(1), bound(columns.min(2) as u32), "{clip:?}, K = {columns}");
+            assert_eq!(most(0), bound(1), "{clip:?}, K = {columns}");
+        }
+    }
+}
+
+#[test]
+fn parts_alone_move_by_the_partners_that_change_and_the_one_that_is_lost() {
+    for (columns, rows, seen) in all_seen() {
+        for (min, max, _) in CLIPS {
+            let clip = Clip::new(min, max).unwrap();
+            let most = most_moved(&seen, 1, rows, rows[0], &unlabelled(clip));
+            assert_eq!(most, clip.sensitivity_parts(columns as u32), "{clip:?}, K = {columns}");
+        }
+        // Where every entry counts 1, parts move as the number of matches does.
+        let one = [[1, 0, 0, 0, 0, 0, 0, 0]];
+        assert_eq!(most_moved(&seen, 1, rows, rows[0], &one), COUNT_SENSITIVITY, "K = {columns}");
+    }
+}
+
+#[test]
+fn values_of_the_side_that_has_the_parts_move_as_without_parts() {
+    // The word's owner is A here, and its part goes with its value: a value of A's row, in the part of A's row.
+    for (columns, rows, seen) in all_seen() {
+        for (min, max, _) in CLIPS {
+            let clip = Clip::new(min, max).unwrap();
+            let values = unlabelled(clip);
+            let mut most = 0;
+            let changes = &seen.changes[1];
+            for change in (0..changes.len()).filter(|i| changes[*i]) {
+                let lost = listed(change >> super::PAIRS_NOTED);
+                let gained = listed(change & ((1 << super::PAIRS_NOTED) - 1));
+                every_choice(rows[0], rows[0], |parts| {
+                    every_choice(rows[0], values.len(), |chosen| {
+                        let mut cells = [0i128; ROWS_MAX];
+                        for (pairs, sign) in [(&lost, -1), (&gained, 1)] {
+                            pairs.iter().for_each(|(a, _)| cells[parts[*a]] += sign * values[chosen[*a]][0]);
+                        }
+                        most = most.max(cells.iter().map(|cell| cell.unsigned_abs()).sum());
+                    });
+                });
+            }
+            assert_eq!(most, clip.sensitivity_other(), "{clip:?}, K = {columns}");
         }
     }
 }
@@ -117,6 +193,35 @@ fn a_chain_of_displaced_matches_reaches_the_bound_for_every_number_of_columns() 
         let values: [Values; ROWS_MAX] =
             std::array::from_fn(|b| std::array::from_fn(|label| if label / 2 == b { 9 } else { 0 }));
         assert_eq!(moved(&lost, &gained, &parts, &values), clip.sensitivity_labels(columns as u32, 2));
+    }
+}
+
+#[test]
+fn a_chain_from_the_owner_s_side_reaches_the_bound_of_parts_for_every_number_of_columns() {
+    for (min, max) in [(-2, 9), (0, 9), (-9, 2)] {
+        let clip = Clip::new(min, max).unwrap();
+        for columns in 1..=COLUMNS {
+            let shape = Shape { columns, rows: [columns.div_ceil(2), columns / 2 + 1] };
+            // The chain begins in B: x₀, x₂, … are B's.
+            let [b, a] = chain(columns);
+            let mut emptied = b;
+            for column in &mut emptied {
+                column[0] = 0;
+            }
+            let (before, after) = (waterfall(shape, &a, &b), waterfall(shape, &a, &emptied));
+            let lost: Vec<_> = before.pairs_beyond(&after).collect();
+            let gained: Vec<_> = after.pairs_beyond(&before).collect();
+            let parts: Vec<usize> = (0..ROWS_MAX).collect();
+            // Neighbours on the chain differ as far as totals can; the last partner has the largest in absolute value.
+            let moved_by = |first_is_max: bool| {
+                let (low, high) = (clip.min().min(0), clip.max().max(0));
+                let value = |b: usize| if (b % 2 == 0) == first_is_max { high } else { low };
+                let values: [Values; ROWS_MAX] =
+                    std::array::from_fn(|b| [&[value(b)][..], &[0; LABELS - 1]].concat().try_into().unwrap());
+                moved(&lost, &gained, &parts, &values)
+            };
+            assert_eq!(moved_by(true).max(moved_by(false)), clip.sensitivity_parts(columns as u32), "K = {columns}");
+        }
     }
 }
 
@@ -161,5 +266,11 @@ fn random_tables_by_label_stay_within_the_bound() {
         assert!(
             moved(&lost, &gained, &[0; ROWS_MAX], &values) <= most as u128 * max_labels as u128 * clip.magnitude_max()
         );
+        // Without labels, by parts, where an entry of B's is emptied.
+        let unlabelled = values.map(|value| [&[value[0]][..], &[0; LABELS - 1]].concat().try_into().unwrap());
+        if side == 1 {
+            let bound = clip.sensitivity_parts(shape.columns as u32);
+            assert!(moved(&lost, &gained, &parts, &unlabelled) <= bound);
+        }
     }
 }

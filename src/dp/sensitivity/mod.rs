@@ -123,9 +123,9 @@ struct Seen {
     /// The most pairs that were lost and gained at once.
     most_lost: usize,
     most_gained: usize,
-    /// Which sets of pairs (lost, gained) occurred, for tables of so few rows that a pair is one of
-    /// [`PAIRS_NOTED`] bits; else empty.
-    changes: Vec<bool>,
+    /// Which sets of pairs (lost, gained) occurred when an entry of A or of B was emptied, for tables of so few rows that a
+    /// pair is one of [`PAIRS_NOTED`] bits; else empty.
+    changes: [Vec<bool>; 2],
 }
 
 /// Rows a side up to which changed pairs are noted.
@@ -143,7 +143,7 @@ impl Seen {
             other: vec![false; pairs],
             most_lost: 0,
             most_gained: 0,
-            changes: vec![false; noted],
+            changes: [vec![false; noted], vec![false; noted]],
         }
     }
 
@@ -151,9 +151,9 @@ impl Seen {
         self.cases += more.cases;
         self.most_lost = self.most_lost.max(more.most_lost);
         self.most_gained = self.most_gained.max(more.most_gained);
-        for (into, from) in
-            [(&mut self.own, more.own), (&mut self.other, more.other), (&mut self.changes, more.changes)]
-        {
+        let [of_a, of_b] = &mut self.changes;
+        let [more_a, more_b] = more.changes;
+        for (into, from) in [(&mut self.own, more.own), (&mut self.other, more.other), (of_a, more_a), (of_b, more_b)] {
             for (i, f) in into.iter_mut().zip(from) {
                 *i |= f;
             }
@@ -225,12 +225,12 @@ fn check_pair(
             }
             seen.most_lost = seen.most_lost.max(lost);
             seen.most_gained = seen.most_gained.max(gained);
-            if !seen.changes.is_empty() {
+            if !seen.changes[side].is_empty() {
                 let bits = |pairs: &mut dyn Iterator<Item = (usize, usize)>| -> usize {
                     pairs.map(|(a, b)| 1 << (a * ROWS_NOTED + b)).sum()
                 };
                 let lost = bits(&mut before.pairs_beyond(&after));
-                seen.changes[lost << PAIRS_NOTED | bits(&mut after.pairs_beyond(&before))] = true;
+                seen.changes[side][lost << PAIRS_NOTED | bits(&mut after.pairs_beyond(&before))] = true;
             }
             seen.cases += 1;
             for owner in 0..2 {

@@ -1,8 +1,9 @@
 //! `[[share]]` and `[[ask]]`.
 
 use crate::psi::normalise::{Normaliser, NormaliserNameError};
-use crate::psi::{COLUMNS_MAX, FilteredRows};
+use crate::psi::{COLUMNS_MAX, FilteredRows, LABELS_MAX, PARTS_MAX};
 
+use super::super::decimal::Decimal;
 use super::super::error::ConfigError;
 use super::super::names;
 use super::super::party::{
@@ -19,12 +20,8 @@ const COMPOSITE_MAX: usize = 16;
 const DECIMALS_MAX: u64 = 18;
 /// The most rows of one person that a count may count.
 const MAX_ROWS_MAX: u64 = 1_000_000_000;
-/// The most labels of one column.
-const LABELS_MAX: usize = 1024;
 /// The most bytes of one label.
 const LABEL_BYTES_MAX: usize = 256;
-/// The most groups of the asker's own: each adds dummies, and an oblivious transfer per row.
-const PARTS_MAX: u64 = 1000;
 /// The least noisy number of matches, where the policy does not say.
 const MINIMUM_MATCHED: u64 = 50;
 /// The identifiers per query that an ask's budget is computed for, where the policy does not say.
@@ -57,6 +54,7 @@ const AGGREGATE: &[Key] = &[
     Key { name: "max", example: "max = 500" },
     Key { name: "max_rows", example: "max_rows = 20" },
     Key { name: "decimals", example: "decimals = 2" },
+    Key { name: "squares_max", example: "squares_max = 250000" },
 ];
 const REQUESTER_VALUES: &[Key] = &[
     Key { name: "min", example: "min = 0" },
@@ -145,7 +143,7 @@ fn share(value: &Value<'_, '_>, party: &Party, earlier: &[Share]) -> Result<Shar
         }
         Some(value) => value.whole(1..=labels as u64)?,
     };
-    let max_parts = section.optional("max_parts").map_or(Ok(1), |value| value.whole(1..=PARTS_MAX))?;
+    let max_parts = section.optional("max_parts").map_or(Ok(1), |value| value.whole(1..=PARTS_MAX as u64))?;
     let approval = match section.optional("approval") {
         None => false,
         Some(value) => *one_of(value, &[("required", true), ("none", false)])?,
@@ -345,7 +343,8 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
                 }
             }
         }
-        rules.push(AggregateRule { column, clip, max_rows, decimals, line: entry.line() });
+        let squares = squares(&section, clip, decimals)?;
+        rules.push(AggregateRule { column, clip, max_rows, decimals, squares, line: entry.line() });
     }
     if rules.len() > SHARED_MAX {
         return Err(
@@ -353,6 +352,34 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
         );
     }
     Ok(rules)
+}
+
+/// `squares_max`: the bound of one person's sum of squares, in the square of the column's unit.
+fn squares(
+    section: &Section<'_, '_>,
+    clip: Option<Clip>,
+    decimals: Option<u8>,
+) -> Result<Option<Decimal>, ConfigError> {
+    let Some(value) = section.optional("squares_max") else { return Ok(None) };
+    if clip.is_none() {
+        return Err(value.error(
+            "has no bounds beside it",
+            "give min and max too, or leave it out: a column that is only counted has no squares",
+        ));
+    }
+    let bound = value.decimal()?;
+    if bound < Decimal::ZERO {
+        return Err(
+            value.error(format_args!("is {bound}, and no sum of squares is below 0"), "write a bound of 0 or more")
+        );
+    }
+    if let Some(decimals) = decimals.filter(|decimals| bound.decimals() > 2 * decimals) {
+        return Err(value.error(
+            format_args!("is {bound}, which has more decimals than the {} of the squares", 2 * decimals),
+            "give the bound at most twice the decimals that `decimals` says",
+        ));
+    }
+    Ok(Some(bound))
 }
 
 /// `group_by`: columns with their labels.

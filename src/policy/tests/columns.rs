@@ -147,6 +147,19 @@ fn a_column_of_a_type_that_does_not_fit_is_an_error_that_says_what_would() {
             "party.toml:24: max = 500.125 does not fit column 'amount' of 'purchases', whose sums have 2 decimals; write max with at most 2 decimals",
         ),
         (
+            "{ min = 0, max = 500, max_rows = 20, squares_max = 0.5 }",
+            integer(),
+            "party.toml:24: squares_max = 0.5 does not fit column 'amount' of 'purchases', whose squares have 0 decimals; \
+             write it in the square of the column's unit, with fewer decimals",
+        ),
+        (
+            "{ min = 0, max = 500, max_rows = 20, squares_max = 1e28 }",
+            purchases(),
+            "party.toml:24: the bound squares_max of column 'amount' of 'purchases' is too wide: 10000000 persons of up to \
+             100000000000000000000000000000000 each, and a noise of up to 11263749999999999999999999999999999, could overflow 128-bit words: narrow the aggregate's \
+             min and max in the policy; lower squares_max, or persons_max in [limits]",
+        ),
+        (
             "{ min = 0, max = 1e31, max_rows = 20 }",
             purchases(),
             "party.toml:24: the bounds of column 'amount' of 'purchases' are too wide: 10000000 persons of up to \

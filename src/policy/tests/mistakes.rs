@@ -316,10 +316,28 @@ sizes = { exact = true }
             "party.toml:24: [[share]]: 'aggregates': 'amount': 'max' is 500.125, which has more decimals than the 2 of the sum; give the bound no more decimals than `decimals` says",
         ),
         (
+            // squares of a count
+            "{ min = 0, max = 500, max_rows = 20 }",
+            "{ max_rows = 20, squares_max = 9 }",
+            "party.toml:24: [[share]]: 'aggregates': 'amount': 'squares_max' has no bounds beside it; give min and max too, or leave it out: a column that is only counted has no squares",
+        ),
+        (
+            // squares below zero
+            "max_rows = 20 }",
+            "max_rows = 20, squares_max = -0.5 }",
+            "party.toml:24: [[share]]: 'aggregates': 'amount': 'squares_max' is -0.5, and no sum of squares is below 0; write a bound of 0 or more",
+        ),
+        (
+            // squares finer than those of the sum
+            "max_rows = 20 }",
+            "max_rows = 20, decimals = 1, squares_max = 0.125 }",
+            "party.toml:24: [[share]]: 'aggregates': 'amount': 'squares_max' is 0.125, which has more decimals than the 2 of the squares; give the bound at most twice the decimals that `decimals` says",
+        ),
+        (
             // a misspelt bound
             "max = 500",
             "maks = 500",
-            "party.toml:24: [[share]]: 'aggregates': 'amount': unknown key 'maks'; possible keys: min, max, max_rows, decimals",
+            "party.toml:24: [[share]]: 'aggregates': 'amount': unknown key 'maks'; possible keys: min, max, max_rows, decimals, squares_max",
         ),
         (
             // requester_values = true

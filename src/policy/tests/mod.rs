@@ -2,6 +2,7 @@
 
 mod budgets;
 mod columns;
+mod groups;
 mod mistakes;
 mod parse;
 mod permit;

@@ -6,7 +6,9 @@ use crate::policy::{
     Account, NotAllowed, Party, Permit, Refusal, check_filter_column, check_group_column, check_parts, check_question,
     testing,
 };
-use crate::psi::{Aggregate, Error, FilteredRows, OutputsTerms, Question, ShareTerms, SizesTerms, WordTerms};
+use crate::psi::{
+    Aggregate, AskedWord, Error, FilteredRows, OutputsTerms, Question, ShareTerms, SizesTerms, WordTerms,
+};
 
 fn party(from: &str, to: &str) -> Party {
     assert!(from.is_empty() || testing::SAMPLE.contains(from), "{from}");
@@ -24,7 +26,9 @@ fn question(identifiers: &[&str], aggregates: &[Aggregate]) -> Question {
         table: "purchases".to_owned(),
         identifiers: identifiers.iter().map(|name| (*name).to_owned()).collect(),
         filter: None,
-        aggregates: aggregates.to_vec(),
+        aggregates: aggregates.iter().cloned().map(AskedWord::from).collect(),
+        group_by: None,
+        own_groups: false,
     }
 }
 
@@ -42,7 +46,7 @@ fn rows(column: &str) -> Aggregate {
 
 fn ask(party: &Party, question: &Question, normalisers: &[&str]) -> Result<Permit, Refusal> {
     let normalisers: Vec<String> = normalisers.iter().map(|name| (*name).to_owned()).collect();
-    party.permit("publisher", question, &purchases(), &normalisers)
+    party.permit("publisher", question, &purchases(), &normalisers, 1)
 }
 
 /// Both texts of a refusal: the peer's, then the owner's.
@@ -84,7 +88,7 @@ fn terms_say_what_the_policy_says_and_travel_as_json() {
     let json = serde_json::to_string(&terms).unwrap();
     assert_eq!(
         json,
-        r#"{"table":"purchases","identifiers":[{"name":"email","columns":["email"],"normaliser":"email/1"},{"name":"phone","columns":["phone"],"normaliser":"phone/1:US"},{"name":"person","columns":["surname","born"],"normaliser":"exact/1"}],"aggregates":[{"column":"amount","clip":{"min":"0","max":"500"},"max_rows":20,"decimals":0}],"filter_on":["bought_at","category"],"requester_values":{"clip":{"min":"-1.5","max":"2.50"},"max_rows":0},"minimum_matched":50,"filtered_rows":"hide","sizes":{"mode":"private","epsilon":2.0,"delta":null,"queries":10,"columns":3},"outputs":{"mode":"private","per_query":"epsilon 2/5","epsilon":4.0,"delta":null,"queries":10},"group_by":[{"column":"category","labels":["toys","books","garden"]}],"max_labels":2,"max_parts":20,"period":"month","approval":false}"#
+        r#"{"table":"purchases","identifiers":[{"name":"email","columns":["email"],"normaliser":"email/1"},{"name":"phone","columns":["phone"],"normaliser":"phone/1:US"},{"name":"person","columns":["surname","born"],"normaliser":"exact/1"}],"aggregates":[{"column":"amount","clip":{"min":"0","max":"500"},"max_rows":20,"decimals":0,"squares_max":"250000"}],"filter_on":["bought_at","category"],"requester_values":{"clip":{"min":"-1.5","max":"2.50"},"max_rows":0},"minimum_matched":50,"filtered_rows":"hide","sizes":{"mode":"private","epsilon":2.0,"delta":null,"queries":10,"columns":3},"outputs":{"mode":"private","per_query":"epsilon 2/5","epsilon":4.0,"delta":null,"queries":10},"group_by":[{"column":"category","labels":["toys","books","garden"]}],"max_labels":2,"max_parts":20,"period":"month","approval":false}"#
     );
     assert_eq!(serde_json::from_str::<ShareTerms>(&json).unwrap(), terms);
     let exact = super::permit::party(
@@ -107,6 +111,7 @@ fn a_table_that_is_not_shared_is_spoken_of_in_the_same_words_whether_it_exists_o
                 &Question { table: table.to_owned(), ..question(&["email"], &[Aggregate::Persons]) },
                 &Schema::empty(),
                 &[],
+                1,
             )
             .unwrap_err();
         (refusal.peer.to_string(), refusal.owner)
@@ -314,7 +319,7 @@ fn another_normaliser_is_incompatible_and_another_phone_region_is_not() {
 #[test]
 fn a_table_that_changed_is_not_answered_from_and_only_its_owner_hears_why() {
     let refusal = sample()
-        .permit("publisher", &question(&["email"], &[Aggregate::Persons]), &Schema::empty(), &["email/1".to_owned()])
+        .permit("publisher", &question(&["email"], &[Aggregate::Persons]), &Schema::empty(), &["email/1".to_owned()], 1)
         .unwrap_err();
     assert_eq!(
         refusal.peer.to_string(),

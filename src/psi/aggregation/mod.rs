@@ -2,11 +2,12 @@
 //!
 //! Correlated oblivious transfers (room `mpc`), in rounds of six phases. In all of them the responder is the OT Sender
 //! and the requester the Receiver:
-//! - round `ot-*`, where the responder owns values: one transfer per row of the responder's wire table. The choice bit
-//!   is whether the requester saw that row matched, the payload the row's values, a word each.
-//! - rounds `own-*-p`, p = 1, 2, …, where the requester owns values: one transfer per bit of each value and row of the
+//! - round `ot-*`, where the responder owns values: an instance for each of the requester's parts, of one transfer per row of
+//!   the responder's wire table. The choice bit is whether the requester saw that row matched *in this part*, the payload the
+//!   row's values, a word for each of the responder's aggregates and labels: together the cells of the part.
+//! - rounds `own-*-r`, r = 1, 2, …, where the requester owns values: one transfer per bit of each value and row of the
 //!   requester's wire table ([`own`]). The choice bits are the value's, the payload is a weight where the responder saw
-//!   that row matched, else 0.
+//!   that row matched, else 0. No instance crosses parts.
 //!
 //! | phase | OT Sender: the responder, down | OT Receiver: the requester, up |
 //! |---|---|---|
@@ -17,9 +18,16 @@
 //! | …-check | | check, 1 row |
 //! | …-payload | payload, a row for each OT | |
 //!
-//! The rows are those of one instance; a round `own-*-p` runs several, one after the other in each phase, each with
+//! The rows are those of one instance; a round runs several, one after the other in each phase, each with
 //! batches of its own. A round without instances does not run. The payload leaves only after the check has passed: the
 //! types of `mpc` see to it.
+//!
+//! # A choice per part
+//! Of each row of the responder's the requester knows the part that it matched, or that it matched none. It chooses the row's
+//! values in the instance of that part, and nothing in all others. **A deviating one may choose a row in several parts**: each
+//! instance is a transfer of its own. The row is then in several cells, each with noise of its own that is made for one of
+//! them, so the same sum is released once per part, as by so many queries: at most `max_parts` times what the budget says.
+//! (One transfer of the row to *one of* the parts, by a punctured tree per row, would rule that out.)
 //!
 //! # Changed messages
 //! A bit that is changed in any message but a payload ends in an error, of the Sender at the reply or the check. A
@@ -115,34 +123,37 @@ impl Step {
 
 /// Six phases, over one instance or several of one width. Both sides derive the same from what the hello settled.
 enum Round {
-    /// The responder's values: all its words ride on one instance.
-    Responders(Parameters),
-    /// The requester's values, part `p`.
+    /// The responder's values: of each part one instance, on which all words and labels ride.
+    Responders { instance: Parameters, parts: usize },
+    /// The requester's values, round number `r`.
     Own(u16, Vec<Slice>),
 }
 
 impl Round {
     fn phase(&self, step: Step) -> Phase {
         match (self, step) {
-            (Round::Responders(_), Step::Choices) => Phase::OtChoices,
-            (Round::Responders(_), Step::Reply) => Phase::OtReply,
-            (Round::Responders(_), Step::Corrections) => Phase::OtCorrections,
-            (Round::Responders(_), Step::Challenge) => Phase::OtChallenge,
-            (Round::Responders(_), Step::Check) => Phase::OtCheck,
-            (Round::Responders(_), Step::Payload) => Phase::OtPayload,
-            (Round::Own(part, _), Step::Choices) => Phase::OwnChoices(*part),
-            (Round::Own(part, _), Step::Reply) => Phase::OwnReply(*part),
-            (Round::Own(part, _), Step::Corrections) => Phase::OwnCorrections(*part),
-            (Round::Own(part, _), Step::Challenge) => Phase::OwnChallenge(*part),
-            (Round::Own(part, _), Step::Check) => Phase::OwnCheck(*part),
-            (Round::Own(part, _), Step::Payload) => Phase::OwnPayload(*part),
+            (Round::Responders { .. }, Step::Choices) => Phase::OtChoices,
+            (Round::Responders { .. }, Step::Reply) => Phase::OtReply,
+            (Round::Responders { .. }, Step::Corrections) => Phase::OtCorrections,
+            (Round::Responders { .. }, Step::Challenge) => Phase::OtChallenge,
+            (Round::Responders { .. }, Step::Check) => Phase::OtCheck,
+            (Round::Responders { .. }, Step::Payload) => Phase::OtPayload,
+            (Round::Own(round, _), Step::Choices) => Phase::OwnChoices(*round),
+            (Round::Own(round, _), Step::Reply) => Phase::OwnReply(*round),
+            (Round::Own(round, _), Step::Corrections) => Phase::OwnCorrections(*round),
+            (Round::Own(round, _), Step::Challenge) => Phase::OwnChallenge(*round),
+            (Round::Own(round, _), Step::Check) => Phase::OwnCheck(*round),
+            (Round::Own(round, _), Step::Payload) => Phase::OwnPayload(*round),
         }
     }
 
     /// Each instance's parameters, and what it is bound by beside the session.
     fn instances(&self) -> Vec<(&Parameters, ValueOwner, u32)> {
         match self {
-            Round::Responders(parameters) => vec![(parameters, ValueOwner::Responder, 0)],
+            Round::Responders { instance, parts } => {
+                // At most PARTS_MAX.
+                (0..*parts as u32).map(|part| (instance, ValueOwner::Responder, part)).collect()
+            }
             Round::Own(_, slices) => {
                 slices.iter().map(|slice| (&slice.parameters, ValueOwner::Requester, slice.instance)).collect()
             }
@@ -153,8 +164,8 @@ impl Round {
 /// What the sums are made of, as far as this party knows it.
 struct Known {
     table: WireTable,
-    /// By position in the peer's shuffled table.
-    peer_rows_matched: Vec<bool>,
+    /// By position in the peer's shuffled table: the part on the requester's end, 0 for none.
+    peer_rows_matched: Vec<u16>,
     /// Of each own word.
     ranges: Vec<OwnRange>,
 }
@@ -163,7 +174,9 @@ impl Known {
     /// The requester's choice bits of one instance.
     fn choices(&self, round: &Round, instance: usize) -> Choices {
         match round {
-            Round::Responders(_) => Choices::new(self.peer_rows_matched.iter().copied()),
+            Round::Responders { .. } => {
+                Choices::new(self.peer_rows_matched.iter().map(|part| usize::from(*part) == instance + 1))
+            }
             Round::Own(_, slices) => {
                 let Slice { word, rows, .. } = &slices[instance];
                 let range = &self.ranges[*word];
@@ -179,8 +192,9 @@ impl Known {
     /// The responder's payload values of some OTs of one instance, a column per word.
     fn columns(&self, round: &Round, instance: usize, ots: Range<usize>) -> Vec<Column> {
         match round {
-            Round::Responders(parameters) => (0..self.table.value_columns())
-                .zip(parameters.words())
+            // The same in every instance: which row counts in which part is for the choices.
+            Round::Responders { instance, .. } => (0..self.table.value_columns())
+                .zip(instance.words())
                 .map(|(value, width)| Column::of(*width, self.table.values(value, ots.clone())))
                 .collect(),
             Round::Own(_, slices) => {
@@ -189,7 +203,7 @@ impl Known {
                 let paid = ots.map(|ot| {
                     let (row, weight) = range.row_and_weight(ot);
                     // No branch on what matched.
-                    (weight * u128::from(self.peer_rows_matched[rows.start + row])) as i128
+                    (weight * u128::from(self.peer_rows_matched[rows.start + row] > 0)) as i128
                 });
                 parameters.words().iter().map(|width| Column::of(*width, paid.clone())).collect()
             }
@@ -219,34 +233,41 @@ pub(crate) struct Aggregation {
     rng: ChaCha20Rng,
 }
 
-/// This party's additive shares, by owner of the values.
+/// This party's additive shares, by owner of the values, then by part.
 pub(crate) struct Owned {
-    /// Shares of sums over the requester's values.
-    requester: AdditiveShares,
-    /// Shares of sums over the responder's values.
-    responder: AdditiveShares,
+    /// Shares of sums over the requester's values, a word each.
+    requester: Vec<AdditiveShares>,
+    /// Shares of sums over the responder's values: of its w-th word and label l at w · labels + l.
+    responder: Vec<AdditiveShares>,
 }
 
 impl Owned {
-    /// One share per aggregate, in the question's order.
-    pub(crate) fn in_question_order(self, agreed: &Agreed) -> Result<AdditiveShares, Error> {
-        let (mut requester, mut responder) = (self.requester.words().iter(), self.responder.words().iter());
-        let mut shares = Vec::with_capacity(agreed.words.len());
-        for word in &agreed.words {
-            let next = match word.owner {
-                Role::Requester => requester.next(),
-                Role::Responder => responder.next(),
-            };
-            shares.push(*next.ok_or_else(|| Error::internal("an aggregate has no share"))?);
+    /// The shares of all cells, part by part and within a part label by label: of each, one per aggregate, in the
+    /// question's order.
+    pub(crate) fn in_cells(self, agreed: &Agreed) -> Result<AdditiveShares, Error> {
+        let mut shares = Vec::with_capacity(agreed.cells() * agreed.words.len());
+        for (requester, responder) in self.requester.iter().zip(&self.responder) {
+            for label in 0..agreed.labels {
+                let mut requester = requester.words().iter();
+                let mut responder = responder.words().iter().skip(label).step_by(agreed.labels);
+                for word in &agreed.words {
+                    let next = match word.owner {
+                        Role::Requester => requester.next(),
+                        Role::Responder => responder.next(),
+                    };
+                    shares.push(*next.ok_or_else(|| Error::internal("an aggregate has no share"))?);
+                }
+            }
         }
-        AdditiveShares::new(agreed.words.iter().map(|word| word.width).collect(), shares).map_err(Error::internal)
+        let widths = agreed.words.iter().map(|word| word.width);
+        AdditiveShares::new(widths.cycle().take(shares.len()).collect(), shares).map_err(Error::internal)
     }
 }
 
 impl Aggregation {
     /// Opens the first phase.
     pub(crate) fn new(role: Role, agreed: &Agreed, matches: Matches, rng: ChaCha20Rng) -> Result<Self, Error> {
-        let Matches { table, peer_rows_matched, .. } = matches;
+        let Matches { table, peer_rows_matched } = matches;
         let range = |word: &AgreedWord| OwnRange::new(word.terms.min, word.terms.max);
         let ranges: Vec<OwnRange> =
             agreed.words.iter().filter(|word| word.owner == Role::Requester).map(range).collect();
@@ -260,35 +281,39 @@ impl Aggregation {
         Self::of(role, agreed, Known { table, peer_rows_matched, ranges }, OTS_MAX, rng)
     }
 
-    /// The same with parts of at most `ots_max` OTs.
+    /// The same with rounds of at most `ots_max` OTs.
     fn of(role: Role, agreed: &Agreed, known: Known, ots_max: usize, rng: ChaCha20Rng) -> Result<Self, Error> {
         let field_bits = FieldBits::try_from(agreed.ot_width).map_err(Error::internal)?;
-        let widths = |owner: Role| -> Vec<WordWidth> {
-            agreed.words.iter().filter(|word| word.owner == owner).map(|word| word.width).collect()
+        let widths = |owner: Role, times: usize| -> Vec<WordWidth> {
+            let owned = agreed.words.iter().filter(|word| word.owner == owner);
+            owned.flat_map(|word| std::iter::repeat_n(word.width, times)).collect()
         };
-        let zeros = |widths: Vec<WordWidth>| {
-            let words = vec![0; widths.len()];
-            AdditiveShares::new(widths, words).map_err(Error::internal)
+        let (own, responders) = (widths(Role::Requester, 1), widths(Role::Responder, agreed.labels));
+        let part_rows = agreed.part_rows();
+        let parts = part_rows.parts();
+        let zeros = |widths: &[WordWidth]| -> Result<Vec<AdditiveShares>, Error> {
+            let one = || AdditiveShares::new(widths.to_vec(), vec![0; widths.len()]).map_err(Error::internal);
+            (0..parts).map(|_| one()).collect()
         };
-        let (own, peer) = (known.table.rows(), known.peer_rows_matched.len());
-        let (requester_rows, responder_rows) = match role {
-            Role::Requester => (own, peer),
-            Role::Responder => (peer, own),
+        let mut owned = Owned { requester: zeros(&own)?, responder: zeros(&responders)? };
+        let responder_rows = match role {
+            Role::Requester => known.peer_rows_matched.len(),
+            Role::Responder => known.table.rows(),
         };
         let mut rounds = Vec::new();
-        let responders = widths(Role::Responder);
         if !responders.is_empty() {
-            rounds.push(Round::Responders(Parameters::new(field_bits, responder_rows, responders).map_err(misuse)?));
+            let instance = Parameters::new(field_bits, responder_rows, responders).map_err(misuse)?;
+            rounds.push(Round::Responders { instance, parts });
         }
-        let owns: Vec<(&OwnRange, WordWidth)> = known.ranges.iter().zip(widths(Role::Requester)).collect();
-        let parts = own::parts(&owns, requester_rows, field_bits, ots_max).map_err(misuse)?;
-        rounds.extend((1..=u16::MAX).zip(parts).map(|(part, slices)| Round::Own(part, slices)));
-        let mut owned =
-            Owned { requester: zeros(widths(Role::Requester))?, responder: zeros(widths(Role::Responder))? };
+        let owns: Vec<(&OwnRange, WordWidth)> = known.ranges.iter().zip(own).collect();
+        let own_rounds = own::rounds(&owns, &part_rows, field_bits, ots_max).map_err(misuse)?;
+        rounds.extend((1..=u16::MAX).zip(own_rounds).map(|(round, slices)| Round::Own(round, slices)));
         if role == Role::Responder {
-            let matched = known.peer_rows_matched.iter().map(|matched| i128::from(*matched)).sum::<i128>();
-            for (word, range) in known.ranges.iter().enumerate() {
-                owned.requester.add(word, range.base.wrapping_mul(matched)).map_err(Error::internal)?;
+            for (rows, shares) in part_rows.ranges().zip(&mut owned.requester) {
+                let matched = known.peer_rows_matched[rows].iter().map(|part| i128::from(*part > 0)).sum::<i128>();
+                for (word, range) in known.ranges.iter().enumerate() {
+                    shares.add(word, range.base.wrapping_mul(matched)).map_err(Error::internal)?;
+                }
             }
         }
         let mut aggregation = Aggregation {
@@ -439,10 +464,11 @@ impl Aggregation {
         };
         for (leg, shares) in shares.iter().enumerate() {
             match round {
-                Round::Responders(_) => self.owned.responder.merge(shares).map_err(Error::internal)?,
+                Round::Responders { .. } => self.owned.responder[leg].merge(shares).map_err(Error::internal)?,
                 Round::Own(_, slices) => {
+                    let Slice { word, part, .. } = slices[leg];
                     for share in shares.words() {
-                        self.owned.requester.add(slices[leg].word, *share as i128).map_err(Error::internal)?;
+                        self.owned.requester[part].add(word, *share as i128).map_err(Error::internal)?;
                     }
                 }
             }

@@ -40,10 +40,10 @@
 //! Each word has instances of its own, so that a payload row is one word: n·ℓ·(16/k + 8) bytes for a word of 64 bits.
 //! One instance for all words would carry every word at every OT, zeros for all but one: for a sum of 40 bits and a
 //! count of 7, 940 bytes per row where this takes 564 (k = 4).
-//! Rows are cut into slices of at most [`OTS_MAX`] OTs, an instance each, and consecutive instances of one word width
-//! up to the same number of OTs make a *part*, which runs through six phases by itself, its instances one after the
-//! other in each. The cut follows from announced counts and bounds alone. Memory is 16 bytes per OT of the open part
-//! on either side, thus 64 MiB however large the tables and the bounds.
+//! Rows are cut into slices of at most [`OTS_MAX`] OTs, an instance each, none across two of the table's parts, and
+//! consecutive instances of one word width up to the same number of OTs make a *round*, which runs through six phases by
+//! itself, its instances one after the other in each. The cut follows from announced counts and bounds alone. Memory is 16
+//! bytes per OT of the open round on either side, thus 64 MiB however large the tables and the bounds.
 
 use std::ops::Range;
 
@@ -51,7 +51,9 @@ use subtle::{ConditionallySelectable, ConstantTimeGreater};
 
 use crate::mpc::{FieldBits, Misuse, Parameters, WordWidth};
 
-/// OTs of a part: 64 MiB of rows on either side.
+use super::super::table::PartRows;
+
+/// OTs of a round: 64 MiB of rows on either side.
 pub(super) const OTS_MAX: usize = 1 << 22;
 
 /// The totals that a word of the requester's own can hold per row.
@@ -102,11 +104,13 @@ impl OwnRange {
     }
 }
 
-/// One instance: some rows of one word.
+/// One instance: some rows of one part and word.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Slice {
     /// The number of the own word.
     pub(super) word: usize,
+    /// The part of the requester's table, from 0.
+    pub(super) part: usize,
     /// Rows of the requester's wire table.
     pub(super) rows: Range<usize>,
     /// The instance's number among those of the session.
@@ -114,44 +118,47 @@ pub(super) struct Slice {
     pub(super) parameters: Parameters,
 }
 
-/// Cuts `rows` rows of the words into parts of at most `ots_max` OTs (more only where one row has more).
+/// Cuts the rows of the words, part by part, into rounds of at most `ots_max` OTs (more only where one row has more).
 ///
 /// # Errors
-/// [`Misuse::RowsMax`]: more parts than phases have numbers for.
-pub(super) fn parts(
+/// [`Misuse::RowsMax`]: more rounds than phases have numbers for.
+pub(super) fn rounds(
     words: &[(&OwnRange, WordWidth)],
-    rows: usize,
+    part_rows: &PartRows,
     field_bits: FieldBits,
     ots_max: usize,
 ) -> Result<Vec<Vec<Slice>>, Misuse> {
-    let mut parts: Vec<Vec<Slice>> = Vec::new();
+    let mut rounds: Vec<Vec<Slice>> = Vec::new();
     let (mut instance, mut ots) = (0, 0);
     for (word, (range, width)) in words.iter().enumerate().filter(|(_, (range, _))| range.bits() > 0) {
         let most = (ots_max / range.bits()).max(1);
-        for start in (0..rows).step_by(most) {
-            let slice = start..rows.min(start + most);
-            let count = slice.len() * range.bits();
+        let slices = part_rows.ranges().enumerate().flat_map(|(part, rows)| {
+            rows.clone().step_by(most).map(move |start| (part, start..rows.end.min(start + most)))
+        });
+        for (part, rows) in slices {
+            let count = rows.len() * range.bits();
             let parameters = Parameters::new(field_bits, count, vec![*width])?;
-            let alike = parts
+            let alike = rounds
                 .last()
-                .and_then(|part| part.last())
+                .and_then(|round| round.last())
                 .is_some_and(|last| last.parameters.words() == parameters.words() && ots + count <= ots_max);
             if !alike {
-                parts.push(Vec::new());
+                rounds.push(Vec::new());
                 ots = 0;
             }
             ots += count;
-            if let Some(part) = parts.last_mut() {
-                part.push(Slice { word, rows: slice, instance, parameters });
+            if let Some(round) = rounds.last_mut() {
+                round.push(Slice { word, part, rows, instance, parameters });
             }
             instance += 1;
         }
     }
-    if parts.len() > usize::from(u16::MAX) {
+    if rounds.len() > usize::from(u16::MAX) {
+        let rows = part_rows.rows();
         let ots = words.iter().map(|(range, _)| range.bits().saturating_mul(rows)).fold(0, usize::saturating_add);
         return Err(Misuse::RowsMax { found: ots, max: usize::from(u16::MAX) * ots_max });
     }
-    Ok(parts)
+    Ok(rounds)
 }
 
 #[cfg(test)]
@@ -213,28 +220,31 @@ mod tests {
         }
 
         #[test]
-        fn parts_hold_every_row_of_every_word_once_and_few_enough_transfers(
+        fn rounds_hold_every_row_of_every_word_once_within_its_part_and_few_enough_transfers(
             maxima in prop::collection::vec((0i128..300, any::<bool>()), 0..6),
-            rows in 0usize..200,
+            part_rows in prop::collection::vec(0u64..90, 1..5),
             ots_max in 16usize..600,
         ) {
             let ranges: Vec<OwnRange> = maxima.iter().map(|(max, _)| OwnRange::new(0, *max)).collect();
             let width = |wide| if wide { WordWidth::Bits128 } else { WordWidth::Bits64 };
             let words: Vec<_> = ranges.iter().zip(&maxima).map(|(range, (_, wide))| (range, width(*wide))).collect();
-            let parts = parts(&words, rows, FieldBits::Four, ots_max).unwrap();
+            let part_rows = PartRows::new(part_rows.into_iter());
+            let (parts, rows): (Vec<Range<usize>>, usize) = (part_rows.ranges().collect(), part_rows.rows());
+            let rounds = rounds(&words, &part_rows, FieldBits::Four, ots_max).unwrap();
             let mut due: Vec<usize> = ranges.iter().map(|range| if range.bits() == 0 { rows } else { 0 }).collect();
-            for part in &parts {
-                prop_assert!(!part.is_empty());
-                prop_assert!(part.iter().map(|slice| slice.parameters.rows()).sum::<usize>() <= ots_max);
-                prop_assert!(part.iter().all(|slice| slice.parameters.words() == part[0].parameters.words()));
-                for slice in part {
+            for round in &rounds {
+                prop_assert!(!round.is_empty());
+                prop_assert!(round.iter().map(|slice| slice.parameters.rows()).sum::<usize>() <= ots_max);
+                prop_assert!(round.iter().all(|slice| slice.parameters.words() == round[0].parameters.words()));
+                for slice in round {
                     prop_assert_eq!(slice.rows.start, due[slice.word]);
+                    prop_assert!(slice.rows.start >= parts[slice.part].start && slice.rows.end <= parts[slice.part].end);
                     prop_assert_eq!(slice.parameters.rows(), slice.rows.len() * ranges[slice.word].bits());
                     due[slice.word] = slice.rows.end;
                 }
             }
             prop_assert!(due.iter().all(|end| *end == rows));
-            let numbers: Vec<u32> = parts.iter().flatten().map(|slice| slice.instance).collect();
+            let numbers: Vec<u32> = rounds.iter().flatten().map(|slice| slice.instance).collect();
             prop_assert_eq!(&numbers, &(0..numbers.len() as u32).collect::<Vec<_>>());
         }
     }

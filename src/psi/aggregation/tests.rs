@@ -2,14 +2,14 @@
 //!
 //! Goal: sums are the plain sums, no choice of bits leaves the range, and no changed message but a payload gives a
 //! wrong one. Method: two [`Aggregation`]s over tables whose matches the test chooses, moved step by step, with a hook
-//! that may change what is carried. Parts are made small, so that a few rows fill several.
+//! that may change what is carried. Rounds are made small, so that a few rows fill several.
 
 use proptest::prelude::*;
 use rand_core::SeedableRng;
 
 use super::*;
 use crate::mpc::{Receiver, Sender, Values};
-use crate::psi::{Entries, Fault, WordTerms};
+use crate::psi::{Entries, EntryPart, Fault, WordTerms};
 
 /// Who owns a word, its bounds, and whether it is kept in 128 bits.
 type Word = (Role, i128, i128, bool);
@@ -20,7 +20,7 @@ const THEIRS: Role = Role::Responder;
 #[derive(Debug, Clone)]
 struct Case {
     words: Vec<Word>,
-    /// Per side the totals, word by word of those it owns, then by person.
+    /// Per side the totals, word by word of those it owns (the responder's also label by label), then by person.
     values: (Vec<Vec<i128>>, Vec<Vec<i128>>),
     persons: (usize, usize),
     fillers: (u64, u64),
@@ -28,6 +28,8 @@ struct Case {
     columns: usize,
     ot_width: u8,
     ots_max: usize,
+    own_parts: usize,
+    labels: usize,
     seed: u64,
 }
 
@@ -50,8 +52,19 @@ impl Case {
             columns: 2,
             ot_width: 4,
             ots_max: 500,
+            own_parts: 1,
+            labels: 1,
             seed: 7,
         }
+    }
+
+    /// The same in parts and labels, the values of each label other ones.
+    fn grouped(mut self, own_parts: usize, labels: usize) -> Self {
+        let shifted = |column: &Vec<i128>| {
+            (0..labels).map(|label| column.iter().cycle().skip(label).take(column.len()).copied().collect()).collect()
+        };
+        self.values.1 = self.values.1.iter().flat_map(|column| -> Vec<Vec<i128>> { shifted(column) }).collect();
+        Case { own_parts, labels, ..self }
     }
 
     fn agreed(&self) -> Agreed {
@@ -63,10 +76,11 @@ impl Case {
         Agreed {
             transcript: [9; 32],
             columns: self.columns,
-            requester_persons: self.persons.0 as u64 + self.fillers.0,
+            requester_parts: self.parts().iter().map(|part| part.persons as u64 + part.fillers).collect(),
             responder_persons: self.persons.1 as u64 + self.fillers.1,
             dummies: self.dummies,
             words: self.words.iter().map(word).collect(),
+            labels: self.labels,
             minimum_matched: 0,
             ot_width: self.ot_width,
         }
@@ -84,13 +98,37 @@ impl Case {
             THEIRS => (self.persons.1, self.fillers.1, self.values.1.clone()),
         };
         let identifiers = (0..self.columns).map(|_| (0..persons).map(|_| None::<&[u8]>).collect()).collect();
-        WireTable::new(Entries { identifiers, values, fillers }, self.dummies, &[9; 32], &mut self.rng(role as u64))
+        let entries = match role {
+            OWN => Entries { identifiers, values, parts: self.parts() },
+            THEIRS => Entries::whole(identifiers, values, fillers),
+        };
+        WireTable::new(entries, self.own_parts, self.dummies, &[9; 32], &mut self.rng(role as u64))
     }
 
-    /// Which rows of a wire table matched: any, since sums do not ask how.
-    fn matched(&self, role: Role) -> Vec<bool> {
+    /// Which rows of a wire table matched, and in which part: any, since sums do not ask how.
+    fn matched(&self, role: Role) -> Vec<u16> {
         let mut rng = self.rng(10 + role as u64);
-        (0..self.table(role).rows()).map(|_| !rand_core::Rng::next_u32(&mut rng).is_multiple_of(3)).collect()
+        let part_rows = self.agreed().part_rows();
+        let part = |row: usize, drawn: u32| match role {
+            OWN => part_rows.part_of(row as u32),
+            THEIRS => (drawn / 3) as u16 % part_rows.parts() as u16 + 1,
+        };
+        let drawn = (0..self.table(role).rows()).map(|row| (row, rand_core::Rng::next_u32(&mut rng)));
+        drawn.map(|(row, drawn)| if drawn.is_multiple_of(3) { 0 } else { part(row, drawn) }).collect()
+    }
+
+    /// The requester's parts: its persons cut anywhere, the fillers in the last.
+    fn parts(&self) -> Vec<EntryPart> {
+        let part = |part: usize| {
+            let persons = match part + 1 {
+                last if last == self.own_parts => {
+                    self.persons.0 - (self.own_parts - 1) * (self.persons.0 / self.own_parts)
+                }
+                _ => self.persons.0 / self.own_parts,
+            };
+            EntryPart { persons, fillers: if part + 1 == self.own_parts { self.fillers.0 } else { 0 } }
+        };
+        (0..self.own_parts).map(part).collect()
     }
 
     fn known(&self, role: Role) -> Known {
@@ -114,22 +152,34 @@ impl Case {
         (side(OWN, requester, 20), side(THEIRS, self.known(THEIRS), 21))
     }
 
-    /// The sums in the clear, in the rings of the words.
+    /// The sums of all cells in the clear, in the rings of the words.
     fn plain(&self) -> Vec<i128> {
-        let (mut own, mut theirs) = (0, 0);
-        let sum = |&(owner, _, _, wide): &Word| {
-            let next = if owner == OWN { &mut own } else { &mut theirs };
-            let table = self.table(owner);
-            let values = table.values(*next, 0..table.rows()).zip(self.matched(owner));
-            let sum = values.filter(|(_, matched)| *matched).fold(0i128, |sum, (value, _)| sum.wrapping_add(value));
-            *next += 1;
-            if wide { sum } else { sum as i64 as i128 }
-        };
-        self.words.iter().map(sum).collect()
+        let (own, theirs) = (self.table(OWN), self.table(THEIRS));
+        let (own_matched, theirs_matched) = (self.matched(OWN), self.matched(THEIRS));
+        let mut cells = Vec::new();
+        for part in 1..=self.own_parts as u16 {
+            for label in 0..self.labels {
+                let (mut own_word, mut their_word) = (0, 0);
+                for &(owner, _, _, wide) in &self.words {
+                    let (table, matched, column) = if owner == OWN {
+                        own_word += 1;
+                        (&own, &own_matched, own_word - 1)
+                    } else {
+                        their_word += 1;
+                        (&theirs, &theirs_matched, (their_word - 1) * self.labels + label)
+                    };
+                    let values = table.values(column, 0..table.rows()).zip(matched);
+                    let sum =
+                        values.filter(|(_, of)| **of == part).fold(0i128, |sum, (value, _)| sum.wrapping_add(value));
+                    cells.push(if wide { sum } else { sum as i64 as i128 });
+                }
+            }
+        }
+        cells
     }
 
     fn opened(&self, (requester, responder): (Aggregation, Aggregation)) -> Vec<i128> {
-        let shares = |side: Aggregation| side.finish().unwrap().in_question_order(&self.agreed()).unwrap();
+        let shares = |side: Aggregation| side.finish().unwrap().in_cells(&self.agreed()).unwrap();
         AdditiveShares::open(&shares(requester), &shares(responder)).unwrap()
     }
 
@@ -197,6 +247,20 @@ fn sums_are_right_for_each_sign_of_the_bounds_and_each_width() {
 }
 
 #[test]
+fn every_cell_of_parts_and_labels_has_its_own_sums() {
+    let theirs = [(THEIRS, -3, 5, false), (THEIRS, 0, 1i128 << 90, true)];
+    for (parts, labels) in [(1, 3), (3, 1), (4, 3)] {
+        check(&Case::new(&theirs, 13).grouped(parts, labels));
+    }
+    let both = [(THEIRS, 0, 1, false), (OWN, -7, 30, false), (OWN, 0, 9, true)];
+    for ots_max in [60, OTS_MAX] {
+        check(&Case { ots_max, ..Case::new(&both, 13).grouped(3, 1) });
+    }
+    // Parts of nobody, and more parts than persons.
+    check(&Case { fillers: (0, 0), dummies: 0, ..Case::new(&both, 3).grouped(5, 1) });
+}
+
+#[test]
 fn empty_tables_and_words_without_bits_leave_out_what_has_nothing_to_do() {
     let words = [(OWN, 0, 0, false), (OWN, 0, 9, false), (THEIRS, 0, 1, false)];
     check(&Case::new(&words, 13));
@@ -243,7 +307,7 @@ fn a_total_outside_its_bounds_is_no_honest_one_and_ends_at_home() {
     let mut case = Case::new(&[(OWN, 0, 500, false)], 3);
     case.values.0[0][1] = 501;
     let Known { table, peer_rows_matched, .. } = case.known(OWN);
-    let matches = Matches { table, peer_rows_matched, sizes: vec![0; 2] };
+    let matches = Matches { table, peer_rows_matched };
     let error = Aggregation::new(OWN, &case.agreed(), matches, case.rng(0)).err().unwrap();
     assert_eq!(error.fault(), Fault::Internal);
 }
@@ -298,7 +362,7 @@ fn no_choice_of_bits_brings_a_row_or_the_sum_out_of_the_range() {
         let range = OwnRange::new(min, max);
         let all = (1u128 << range.bits()) - 1;
         let matched = case.matched(OWN);
-        let count = matched.iter().filter(|matched| **matched).count() as i128;
+        let count = matched.iter().filter(|part| **part > 0).count() as i128;
         let patterns: [(&str, &dyn Fn(usize) -> u128); 4] = [
             // The old attack: a power of two per row. Bits above ℓ have no transfer to ride on.
             ("a power of two per row", &|row| 1u128 << row),
@@ -327,7 +391,7 @@ fn what_one_row_adds_is_a_value_of_the_range_whatever_its_bits() {
     // One row at a time matters to a reader of sums: the row's share of the sum, over all patterns of bits.
     let (min, max) = (-2, 3);
     let template = Case { fillers: (0, 0), dummies: 0, persons: (1, 0), ..Case::new(&[(OWN, min, max, false)], 1) };
-    let seed = (0..).find(|seed| Case { seed: *seed, ..template.clone() }.matched(OWN)[0]).unwrap();
+    let seed = (0..).find(|seed| Case { seed: *seed, ..template.clone() }.matched(OWN)[0] > 0).unwrap();
     let case = Case { seed, ..template };
     let mut seen: Vec<i128> = (0..8)
         .map(|pattern| {
@@ -357,7 +421,7 @@ fn a_requester_that_takes_more_bits_than_the_bounds_have_is_refused_before_any_p
         if same_rows {
             // As many bits: it is only the responder's weights that count.
             outcome.unwrap();
-            let count = case.matched(OWN).iter().filter(|matched| **matched).count() as i128;
+            let count = case.matched(OWN).iter().filter(|part| **part > 0).count() as i128;
             assert!((0..=count * 500).contains(&case.opened(pair)[0]));
         } else {
             let (side, error) = outcome.unwrap_err();
@@ -368,7 +432,7 @@ fn a_requester_that_takes_more_bits_than_the_bounds_have_is_refused_before_any_p
 
 // Changed messages.
 
-/// Own and other words, several instances in a part, two parts, several batches in a message.
+/// Own and other words, several instances in a round, two rounds, several batches in a message.
 fn tampered() -> Case {
     let words = [(OWN, -3, 40, false), (THEIRS, 0, 9, false), (OWN, 0, 7, false)];
     Case { ots_max: 96, ..Case::new(&words, 9) }
@@ -495,7 +559,7 @@ fn a_message_that_is_cut_repeated_dropped_or_out_of_order_ends_in_an_error_namin
 }
 
 #[test]
-fn a_message_of_another_part_or_session_is_refused() {
+fn a_message_of_another_round_or_session_is_refused() {
     let case = tampered();
     // The same sides with another transcript: their messages have the same shape.
     let mut recorded = Vec::new();
@@ -534,19 +598,26 @@ fn cases() -> impl Strategy<Value = Case> {
             words.iter().filter(|word| word.0 == owner).map(|word| column(*word, persons)).collect()
         };
         let values = (of(OWN, requester), of(THEIRS, responder));
-        let numbers = ((0u64..3, 0u64..3), 0u64..4, 1usize..4, prop::sample::select(vec![1u8, 2, 4, 8]));
+        let numbers =
+            ((0u64..3, 0u64..3), 0u64..4, 1usize..4, prop::sample::select(vec![1u8, 2, 4, 8]), 1usize..4, 1usize..4);
         let caps = prop::sample::select(vec![300usize, 1000, OTS_MAX]);
         (Just(words), values, numbers, caps, any::<u64>()).prop_map(
-            move |(words, values, (fillers, dummies, columns, ot_width), ots_max, seed)| Case {
-                words,
-                values,
-                persons: (requester, responder),
-                fillers,
-                dummies,
-                columns,
-                ot_width,
-                ots_max,
-                seed,
+            move |(words, values, (fillers, dummies, columns, ot_width, parts, labels), ots_max, seed)| {
+                let labels = if words.iter().any(|word| word.0 == OWN) { 1 } else { labels };
+                let case = Case {
+                    words,
+                    values,
+                    persons: (requester, responder),
+                    fillers,
+                    dummies,
+                    columns,
+                    ot_width,
+                    ots_max,
+                    own_parts: 1,
+                    labels: 1,
+                    seed,
+                };
+                case.grouped(parts, labels)
             },
         )
     })

@@ -7,7 +7,7 @@ use crate::psi::{Error, FilteredRows, SessionId, SizesTerms, hex};
 
 use super::chain::{ChainLink, read_chain};
 use super::fields::{Fields, Pairs, one_spelling, to_batch};
-use super::{Receipts, VERSION, WordTerms, ot_width};
+use super::{LABELS_MAX, Receipts, VERSION, WordTerms, ot_width};
 
 /// The responder's half of the hello.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,9 @@ pub struct Answer {
     pub normalisers: Vec<String>,
     /// Per aggregate: clip bounds, noise, and the word's width in bits, which follows from them and the counts.
     pub words: Vec<(WordTerms, u8)>,
+    /// The labels of the question's `group_by` column, in the order of the cells: those of the policy, never of the data.
+    /// None where the question has no such column.
+    pub labels: Vec<String>,
     /// The least noisy number of matched persons; 0 switches the rule off.
     pub minimum_matched: u64,
     /// What the filter did to the announced length.
@@ -63,6 +66,10 @@ impl Answer {
         for text in fields.take_all("word") {
             words.push(word(&text).ok_or_else(|| fields.wrong("word", "is not 'BITS MIN MAX DECIMALS NOISE'"))?);
         }
+        let labels = fields.take_all("label");
+        if labels.len() > LABELS_MAX {
+            return Err(fields.wrong("label", format!("{} where at most {LABELS_MAX} are possible", labels.len())));
+        }
         let answer = Answer {
             session,
             nonce,
@@ -71,6 +78,7 @@ impl Answer {
             tag_bytes,
             normalisers,
             words,
+            labels,
             minimum_matched: fields.parse("minimum-matched", one_spelling)?,
             filtered_rows: fields.parse("filtered-rows", FilteredRows::from_name)?,
             sizes: fields.parse("sizes", |text| text.parse().ok())?,
@@ -94,6 +102,7 @@ impl Answer {
         ];
         pairs.extend(self.normalisers.iter().map(|name| ("normaliser", name.clone())));
         pairs.extend(self.words.iter().map(|(terms, bits)| ("word", format!("{bits} {terms}"))));
+        pairs.extend(self.labels.iter().map(|label| ("label", label.clone())));
         pairs.push(("minimum-matched", self.minimum_matched.to_string()));
         pairs.push(("filtered-rows", self.filtered_rows.name().to_owned()));
         pairs.push(("sizes", self.sizes.to_string()));

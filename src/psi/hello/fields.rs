@@ -10,9 +10,9 @@ use crate::psi::{Error, PeerMisbehaved, Phase};
 
 use super::VERSION;
 
-/// The most rows of a hello, and the most bytes of one value: far above what a query of eight
-/// identifiers and dozens of aggregates needs, far below what could hurt.
-const HELLO_ROWS_MAX: usize = 512;
+/// The most rows of a hello, and the most bytes of one value: above what a query of eight identifiers, dozens of
+/// aggregates and a thousand parts or labels needs, far below what could hurt.
+const HELLO_ROWS_MAX: usize = 2048;
 const HELLO_VALUE_BYTES_MAX: usize = 64 * 1024;
 
 /// The pairs of one message, in their order.

@@ -27,10 +27,21 @@ use crate::crypto::Domain;
 use crate::dp::Noise;
 
 /// The version of the protocol that this crate speaks. Another version is refused, never guessed at.
-pub const VERSION: &str = "datafusion-psi/2";
+pub const VERSION: &str = "datafusion-psi/3";
 
 /// The most distinct aggregates of one query: eight bytes a row each.
 pub const AGGREGATES_MAX: usize = 64;
+
+/// The most parts of one query, the requester's own groups: each has dummies of its own, and an oblivious transfer per
+/// row of the responder's table.
+pub const PARTS_MAX: usize = 1000;
+
+/// The most labels of one column that answers are grouped by.
+pub const LABELS_MAX: usize = 1024;
+
+/// The most words that ride on one oblivious transfer: the responder's aggregates times the labels. A row of so many
+/// words of 128 bits has 16 KiB.
+pub const WORDS_PER_ROW_MAX: usize = 1024;
 
 /// One aggregate's word: the clip bounds, scaled to integers (a total of one person is in `min..=max` units of
 /// 10^-`decimals`), and the noise of its release in the same units.

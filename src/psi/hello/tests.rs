@@ -26,13 +26,15 @@ fn offer() -> Offer {
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: Some("category = 'toys'".to_owned()),
             aggregates: vec![
-                Aggregate::Persons,
-                Aggregate::Sum { column: "amount (net)".to_owned() },
-                Aggregate::OwnSum { value: 0, decimals: 2 },
+                Aggregate::Persons.into(),
+                Aggregate::Sum { column: "amount (net)".to_owned() }.into(),
+                Aggregate::OwnSum { value: 0, decimals: 2 }.into(),
             ],
+            group_by: None,
+            own_groups: false,
         },
         normalisers: vec!["email/1".to_owned(), "phone/1:US".to_owned()],
-        persons: 1000,
+        persons: vec![1000],
         dummies: 25,
         sizes: SizesTerms::Private { epsilon: 0.1, delta: Some(1e-7), queries: 100, columns: 2 },
         chain: vec![link(12), link(11), link(7)],
@@ -54,6 +56,7 @@ fn answer() -> Answer {
             (word(-5, i128::from(u64::MAX), 2, "gaussian 12345/7"), 128),
             (word(0, 100, 2, "none"), 64),
         ],
+        labels: Vec::new(),
         minimum_matched: 50,
         filtered_rows: FilteredRows::Hide,
         sizes: SizesTerms::Private { epsilon: 2.0, delta: None, queries: 10, columns: 3 },
@@ -132,9 +135,9 @@ fn every_field_of_both_messages_moves_the_transcript_hash() {
             ..offer()
         },
         Offer { question: Question { filter: None, ..offer().question }, ..offer() },
-        Offer { question: Question { aggregates: vec![Aggregate::Persons], ..offer().question }, ..offer() },
+        Offer { question: Question { aggregates: vec![Aggregate::Persons.into()], ..offer().question }, ..offer() },
         Offer { normalisers: vec!["email/2".to_owned(), "phone/1:US".to_owned()], ..offer() },
-        Offer { persons: 1001, ..offer() },
+        Offer { persons: vec![1001], ..offer() },
         Offer { dummies: 26, ..offer() },
         Offer { sizes: SizesTerms::Exact { queries: 100 }, ..offer() },
         Offer { chain: vec![link(12), link(11)], ..offer() },
@@ -212,8 +215,8 @@ fn a_hello_of_too_many_rows_too_long_a_value_or_other_columns_is_refused() {
     assert!(Offer::from_batch(&long(table + "t")).is_err());
     let rows = |rows: usize| to_batch(&vec![("version", VERSION.to_owned()); rows]);
     let text = |batch: &RecordBatch| Offer::from_batch(batch).unwrap_err().to_string();
-    assert!(text(&rows(513)).contains("512"), "{}", text(&rows(513)));
-    assert!(!text(&rows(512)).contains("512"));
+    assert!(text(&rows(2049)).contains("2048"), "{}", text(&rows(2049)));
+    assert!(!text(&rows(2048)).contains("2048"));
     let field = |name, data_type| Field::new(name, data_type, false);
     let schema = Schema::new(vec![field("name", DataType::LargeUtf8), field("value", DataType::Utf8)]);
     let names = Arc::new(LargeStringArray::from(vec!["version"]));

@@ -6,21 +6,36 @@
 //! | phase | A sends | B sends | then |
 //! |---|---|---|---|
 //! | columns | P = α₁·H(a), K columns | R = β₁·H(b), K columns | each evaluates the other's column 1: A has α₁·R by B's positions, B has β₁·P by A's |
-//! | tags | tags of α₁·R, sorted | for each a mark: is it among the tags of β₁·P? | B knows which of A's rows matched, A which of B's |
+//! | tags | tags of α₁·R, sorted | for each a mark: is it among the tags of β₁·P, and in which part? | B knows which of A's rows matched, A which of B's |
 //! | elements-k | tags of α_k·R, unmatched rows, permuted | Q = ρ·P, unmatched rows, permuted, ρ fresh for every row | |
 //! | replies-k | κ·Q, κ = α_k/α₁ | marks of A's tags in elements-k | B: tags of (β₁/ρ)·(κ·Q) = α_kβ₁·H(a) by A's position |
 //!
-//! A mark is a byte, 0 or 1. B sends its first mark when A's last row of the phase has come. The later columns have a
-//! scalar α_k of their own so that neither side can evaluate rows that have matched before: A does not evaluate them,
-//! B cannot.
+//! A mark is 0 for no match, else the number of the *part* of the matched row of A's, from 1: a byte for up to 255
+//! parts, two (little-endian) for more. B sends its first mark when A's last row of the phase has come. The later columns
+//! have a scalar α_k of their own so that neither side can evaluate rows that have matched before: A does not evaluate
+//! them, B cannot.
+//!
+//! # Parts
+//! A query with groups of A's own cuts A's table into parts, each shuffled on its own, one after the other on the wire, with
+//! dummies of its own; without such groups there is one. B knows where each part ends (the offer announces it), and so the
+//! part of each row of A's that matches: it tells it in the mark, and A has the part of each matched row of B's. All other
+//! sequences are of the table as a whole: tags are sorted over all parts, elements and their pads permuted over all. So a
+//! size per column *and part* is shown to both, and positions per part: given the sizes, those in a part of A's table are a
+//! uniformly random set of its rows (each part has its own permutation), and those of B's table, for all parts together, a
+//! uniformly random sequence of disjoint sets (B's permutation is over its whole table, the dummies of all parts in it).
+//!
+//! How many matches a column has in each part is protected by that part's dummies: emptying an entry of either table changes
+//! in each column at most one pair, and so one part's size by 1. Parts compose in parallel, columns one after the other.
+//! That there *is* a part, and how many there are, is not hidden from B; how many entries a part has, as A announces it.
 //!
 //! # What a deviating requester gains: one answer per row
 //! What A receives is R, Q and marks. R are elements of B's own choice; under decisional Diffie–Hellman, with H a
 //! random oracle, they are random. Q is a one-time pad: the group has prime order and ρ is uniform and fresh for every
 //! row, so each is uniform whatever P is ([`Pads`]); P may be chosen after R was seen, and as crookedly as A likes. Marks
 //! are one bit for each tag that A has asked for, and it asks for as many as there are rows, all before the first
-//! mark. So whatever A plants, sends and computes, its view is R, randomness, and an answer "is this tag among
-//! those of your unmatched rows?" to U tags of its choosing. In particular:
+//! mark. (With parts: one of parts + 1 answers.) So whatever A plants, sends and computes, its view is R, randomness, and
+//! an answer "is this tag among those of your unmatched rows, and in which of my parts?" to U tags of its choosing. In
+//! particular:
 //! - *Related elements* (X and 2·X as two rows, to recognise later what became of them). Where tags of A's own rows came
 //!   back, A could compute tag(2·V) for each element V = α_k·R that it holds and look whether it was there, and so which
 //!   of its own rows is that of V; sorting the tags, or padding the elements, does not help against that. Now it can ask for
@@ -31,6 +46,11 @@
 //!   position whether it is in the class that it was asked about. Where one identifier stands in several columns, the
 //!   answers combine: K of them tell at most 2^K classes of own rows apart (255 single rows for K = 8), at the price of
 //!   K columns. All other rows stay unlinked.
+//! - *Parts.* Of each tag asked for, A learns also the part of its own row: a class that needs no planting, and that it names
+//!   in the offer. A requester that puts single rows of its own into parts of their own learns whose positions they are, if
+//!   they match: as an honest one with such groups does, and within what the share allows (`max_parts`); a part of one row
+//!   and its dummies has a size that hides the one row, and its cell the whole noise. Combined with an identifier in several
+//!   columns the answers tell (parts + 1)^K classes apart in place of 2^K.
 //! - *Repeated elements*, the identity, encodings that are not canonical: refused as they arrive, in all K columns, for
 //!   every row, matched or not.
 //! - *Another κ, a κ for each row, other elements than asked for*: row q of the reply becomes (β₁/ρ_q)·reply, κ_q·P or, for
@@ -59,10 +79,10 @@
 //! uniform. Each follows the room's table.
 //!
 //! # Memory
-//! Bytes per row. Requester: per peer row 32 for tags (column 1), 32 for each later column until it has been matched, 1
-//! for matched or not, 4 for the order; per own unmatched row 32 for Q. Responder: per peer row 32 for tags, 32 for each later
-//! column, 1 and 4 likewise, 48 for tags of the later column and
-//! the search for repeats; per own unmatched row 32 for the asked tags, 1 for marks. Pads take 32 in all.
+//! Bytes per row. Requester: per peer row 32 for tags (column 1), 32 for each later column until it has been matched, 2
+//! for the part that it matched, 4 for the order; per own unmatched row 32 for Q. Responder: per peer row 32 for tags, 32 for
+//! each later column, 2 and 4 likewise, 48 for tags of the later column and
+//! the search for repeats; per own unmatched row 32 for the asked tags, 2 for marks. Pads take 32 in all.
 
 use std::sync::Arc;
 
@@ -76,7 +96,7 @@ use crate::crypto::{
 };
 
 use super::frame::{Inbound, Outbound, binary_column};
-use super::table::WireTable;
+use super::table::{PartRows, WireTable};
 use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
 mod tag;
@@ -93,22 +113,23 @@ use wire::{columns_schema, element_schema, mark_array, mark_schema, note_marks, 
 pub(crate) struct Matches {
     /// This side's table; its identifiers are gone.
     pub(crate) table: WireTable,
-    /// Which peer rows matched, by position in the peer's shuffled table.
-    pub(crate) peer_rows_matched: Vec<bool>,
-    /// The noisy number of matches of each column: what the session reveals.
-    pub(crate) sizes: Vec<u64>,
+    /// Which peer rows matched, by position in the peer's shuffled table: the number of the requester's part on either end
+    /// of the pair, 0 for none.
+    pub(crate) peer_rows_matched: Vec<u16>,
 }
 
 /// The running machine.
 pub(crate) struct Matching {
     role: Role,
     table: WireTable,
+    part_rows: PartRows,
     scalars: Vec<SecretScalar>,
     tag_bytes: usize,
     rng: ChaCha20Rng,
     /// The peer's columns 2..K, blinded by its first scalar, as received and checked.
     peer_columns: Vec<ElementColumn>,
-    matched: Vec<bool>,
+    /// By the peer's position: the part on the requester's end, 0 for unmatched.
+    matched: Vec<u16>,
     sizes: Vec<u64>,
     out_schema: SchemaRef,
     outbound: Outbound,
@@ -132,7 +153,7 @@ enum Stage {
         /// The peer's rows, looked for by its ascending tags.
         rows: Cursor,
         last: Option<Tag>,
-        marks: Vec<u8>,
+        marks: Vec<u16>,
     },
     AskElements {
         k: u8,
@@ -164,14 +185,15 @@ enum Stage {
         /// Tags of the peer's rows.
         tags: Vec<(Tag, u32)>,
         /// Empty until all replies are there.
-        marks: Vec<u8>,
+        marks: Vec<u16>,
     },
     Finished,
 }
 
 impl Matching {
-    /// Opens the phase `columns`. `peer_rows` counts the peer's dummies too.
-    pub(crate) fn new(role: Role, table: WireTable, peer_rows: u64, mut rng: ChaCha20Rng) -> Self {
+    /// Opens the phase `columns`. `peer_rows` counts the peer's dummies too; `part_rows` are the parts of the requester's
+    /// table, whichever side this is.
+    pub(crate) fn new(role: Role, table: WireTable, peer_rows: u64, part_rows: PartRows, mut rng: ChaCha20Rng) -> Self {
         let columns = table.columns();
         let own_rows = table.rows() as u64;
         let schema = columns_schema(columns);
@@ -181,13 +203,14 @@ impl Matching {
             tag_bytes: tag_bytes(own_rows, peer_rows, columns).into(),
             rng,
             peer_columns: Vec::new(),
-            matched: vec![false; peer_rows as usize],
-            sizes: Vec::with_capacity(columns),
+            matched: vec![0; peer_rows as usize],
+            sizes: Vec::with_capacity(columns * part_rows.parts()),
             out_schema: Arc::clone(&schema),
             outbound: Outbound::new(own_rows),
             inbound: Inbound::new(Phase::Columns, schema, peer_rows),
             stage: Stage::Columns { later: vec![Vec::new(); columns - 1], tags: Vec::new() },
             table,
+            part_rows,
         }
     }
 
@@ -200,6 +223,11 @@ impl Matching {
             Stage::AskReplies { k, .. } | Stage::MarkReplies { k, .. } => Some(Phase::Replies(k)),
             Stage::Finished => None,
         }
+    }
+
+    /// The noisy number of matches of each column and part, as far as columns have been matched.
+    pub(crate) fn sizes(&self) -> &[u64] {
+        &self.sizes
     }
 
     /// (what this side sends, what the peer sends).
@@ -259,7 +287,7 @@ impl Matching {
                 vec![Arc::new(evaluated.into_array())]
             }
             Stage::MarkTags { marks, .. } | Stage::MarkReplies { marks, .. } => {
-                vec![mark_array(&marks[rows])]
+                vec![mark_array(&marks[rows], self.part_rows.parts())]
             }
             Stage::Finished => return Ok(Output::Done),
         };
@@ -296,19 +324,16 @@ impl Matching {
                         return Err(PeerMisbehaved::TagOrder { phase: Phase::Tags, row }.into());
                     }
                     *last = Some(tag);
-                    let found = rows.find(tag);
-                    if let Some(peer_row) = found {
-                        self.matched[peer_row as usize] = true;
-                    }
-                    marks.push(found.is_some().into());
+                    marks.push(mark_of(rows.find(tag), &self.part_rows, &mut self.matched));
                 }
             }
             Stage::AskTags { asked } => {
                 let asked = asked.as_slice()[rows].iter().map(|(_, peer_row)| *peer_row);
-                note_marks(column, Phase::Tags, asked, &mut self.matched)?;
+                note_marks(column, Phase::Tags, self.part_rows.parts(), asked, &mut self.matched)?;
             }
             Stage::AskReplies { k, asked, .. } => {
-                note_marks(column, Phase::Replies(*k), asked[rows].iter().copied(), &mut self.matched)?;
+                let asked = asked[rows].iter().copied();
+                note_marks(column, Phase::Replies(*k), self.part_rows.parts(), asked, &mut self.matched)?;
             }
             Stage::AskElements { padded, .. } => {
                 let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
@@ -355,13 +380,13 @@ impl Matching {
                 let quotient = self.scalars[usize::from(k) - 1].quotient(&self.scalars[0]);
                 let (own, peer) = (padded.len() as u64, asked.len() as u64);
                 self.stage = Stage::AskReplies { k, asked, padded, quotient };
-                self.open(Phase::Replies(k), (element_schema(), own), (mark_schema(), peer));
+                self.open(Phase::Replies(k), (element_schema(), own), (mark_schema(self.part_rows.parts()), peer));
             }
             Stage::MarkElements { k, sent, pads, asked } => {
                 let (own, peer) = (asked.len() as u64, sent.len() as u64);
                 let repeats = RepeatCheck::with_capacity(sent.len() as u32);
                 self.stage = Stage::MarkReplies { k, sent, pads, asked, repeats, tags: Vec::new(), marks: Vec::new() };
-                self.open(Phase::Replies(k), (mark_schema(), own), (element_schema(), peer));
+                self.open(Phase::Replies(k), (mark_schema(self.part_rows.parts()), own), (element_schema(), peer));
             }
             Stage::AskReplies { k, .. } | Stage::MarkReplies { k, .. } => self.close_column(k)?,
             Stage::Finished => return Err(Error::internal("the matching has no phase to close")),
@@ -389,11 +414,11 @@ impl Matching {
         let tag_schema = tag_schema(self.tag_bytes);
         match self.role {
             Role::Requester => {
-                self.open(Phase::Tags, (tag_schema, peer_rows), (mark_schema(), peer_rows));
+                self.open(Phase::Tags, (tag_schema, peer_rows), (mark_schema(self.part_rows.parts()), peer_rows));
                 self.stage = Stage::AskTags { asked: tags };
             }
             Role::Responder => {
-                self.open(Phase::Tags, (mark_schema(), own_rows), (tag_schema, own_rows));
+                self.open(Phase::Tags, (mark_schema(self.part_rows.parts()), own_rows), (tag_schema, own_rows));
                 let marks = Vec::with_capacity(own_rows as usize);
                 self.stage = Stage::MarkTags { rows: tags.cursor(), last: None, marks };
             }
@@ -416,23 +441,28 @@ impl Matching {
         *marks = vec![0; asked.as_slice().len()];
         let mut rows = tags.cursor();
         for &(tag, place) in asked.as_slice() {
-            if let Some(peer_row) = rows.find(tag) {
-                self.matched[peer_row as usize] = true;
-                marks[place as usize] = 1;
-            }
+            marks[place as usize] = mark_of(rows.find(tag), &self.part_rows, &mut self.matched);
         }
         Ok(())
     }
 
-    /// Counts the matches of column `k` and opens the next column's phase, if there is one.
+    /// Counts the matches of column `k`, part by part, and opens the next column's phase, if there is one.
     fn close_column(&mut self, k: u8) -> Result<(), Error> {
-        let matched = self.matched.iter().filter(|matched| **matched).count() as u64;
-        let Some(own_unmatched) = (self.table.rows() as u64).checked_sub(matched) else {
+        let mut matched = vec![0u64; self.part_rows.parts()];
+        for part in self.matched.iter().filter(|part| **part > 0) {
+            matched[usize::from(*part) - 1] += 1;
+        }
+        let own_unmatched = (self.table.rows() as u64).checked_sub(matched.iter().sum());
+        // The responder has found its matches itself, each in a row of its part.
+        let fits = self.part_rows.ranges().zip(&matched).all(|(rows, matched)| *matched <= rows.len() as u64);
+        let Some(own_unmatched) = own_unmatched.filter(|_| fits) else {
             let phase = if k == 1 { Phase::Tags } else { Phase::Replies(k) };
             let reason = "more matches than this side has entries".to_owned();
             return Err(PeerMisbehaved::Inconsistent { phase, reason }.into());
         };
-        self.sizes.push(matched - self.sizes.iter().sum::<u64>());
+        let before = |part: usize| self.sizes.iter().skip(part).step_by(matched.len()).sum::<u64>();
+        let sizes: Vec<u64> = matched.iter().enumerate().map(|(part, matched)| matched - before(part)).collect();
+        self.sizes.extend(sizes);
         if usize::from(k) == self.table.columns() {
             self.peer_columns.clear();
             return Ok(());
@@ -443,7 +473,7 @@ impl Matching {
         }
         let k = k + 1;
         let unmatched: Vec<u32> =
-            (0..).zip(&self.matched).filter(|(_, matched)| !**matched).map(|(row, _)| row).collect();
+            (0..).zip(&self.matched).filter(|(_, part)| **part == 0).map(|(row, _)| row).collect();
         let order = Permutation::random(unmatched.len() as u32, &mut self.rng);
         let shuffled: Vec<u32> = order.rows().iter().map(|&place| unmatched[place as usize]).collect();
         let (phase, peer_unmatched) = (Phase::Elements(k), shuffled.len() as u64);
@@ -464,8 +494,16 @@ impl Matching {
 
     /// What was found. Only after the last phase.
     pub(crate) fn finish(self) -> Matches {
-        Matches { table: self.table, peer_rows_matched: self.matched, sizes: self.sizes }
+        Matches { table: self.table, peer_rows_matched: self.matched }
     }
+}
+
+/// Notes what was found for one tag, and marks it.
+fn mark_of(found: Option<u32>, part_rows: &PartRows, matched: &mut [u16]) -> u16 {
+    let Some(peer_row) = found else { return 0 };
+    let part = part_rows.part_of(peer_row);
+    matched[peer_row as usize] = part;
+    part
 }
 
 fn check_repeats(repeats: RepeatCheck, phase: Phase, column: u8) -> Result<(), PeerMisbehaved> {

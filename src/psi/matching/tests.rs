@@ -28,10 +28,12 @@ fn honest(
     seed: u64,
 ) -> Matching {
     let identifiers = (0..columns).map(|k| (0..rows).map(|i| names(k, i)).collect::<LargeBinaryArray>()).collect();
-    let entries = Entries { identifiers, values: Vec::new(), fillers: 0 };
+    let entries = Entries::whole(identifiers, Vec::new(), 0);
     let mut rng = rng(seed);
-    let table = WireTable::new(entries, 0, &TRANSCRIPT, &mut rng);
-    Matching::new(role, table, peer_rows as u64, rng)
+    let table = WireTable::new(entries, 1, 0, &TRANSCRIPT, &mut rng);
+    let requester_rows = if role == Role::Requester { rows } else { peer_rows };
+    let part_rows = PartRows::new(std::iter::once(requester_rows as u64));
+    Matching::new(role, table, peer_rows as u64, part_rows, rng)
 }
 
 /// All that the machine sends now, its columns one by one.

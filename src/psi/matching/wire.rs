@@ -11,14 +11,17 @@ use super::super::frame::binary_schema;
 use super::super::{Error, PeerMisbehaved, Phase};
 use super::tag_bytes;
 
-/// Bytes of a mark: 0 or 1.
-const MARK_BYTES: usize = 1;
+/// Bytes of a mark: 0, or the number of one of so many parts, little-endian.
+fn mark_bytes(parts: usize) -> usize {
+    if parts <= usize::from(u8::MAX) { 1 } else { 2 }
+}
 
 /// Bytes of elements, tags and marks (up, down), headers not counted, between tables of so many rows on the wire
-/// (dummies included): exactly, if nobody matches before the last column, else an upper bound.
-pub fn matching_bytes(requester_rows: u64, responder_rows: u64, columns: usize) -> (u64, u64) {
+/// (dummies included), the requester's in `parts` parts: exactly, if nobody matches before the last column, else an
+/// upper bound.
+pub fn matching_bytes(requester_rows: u64, responder_rows: u64, columns: usize, parts: usize) -> (u64, u64) {
     let (element, tag, mark) =
-        (ELEMENT_BYTES as u64, u64::from(tag_bytes(requester_rows, responder_rows, columns)), MARK_BYTES as u64);
+        (ELEMENT_BYTES as u64, u64::from(tag_bytes(requester_rows, responder_rows, columns)), mark_bytes(parts) as u64);
     let columns = columns as u64;
     let (asked, later) = (columns * responder_rows, (columns - 1) * requester_rows);
     let up = element * (columns * requester_rows + later) + tag * asked;
@@ -26,28 +29,36 @@ pub fn matching_bytes(requester_rows: u64, responder_rows: u64, columns: usize) 
     (up, down)
 }
 
-/// Notes the marks of `asked` rows of the peer's.
+/// Notes the marks of `asked` rows of the peer's: which of `parts` parts each matched, or none.
 pub(super) fn note_marks(
     marks: &FixedSizeBinaryArray,
     phase: Phase,
+    parts: usize,
     asked: impl Iterator<Item = u32>,
-    matched: &mut [bool],
+    matched: &mut [u16],
 ) -> Result<(), Error> {
     for (mark, peer_row) in marks.iter().zip(asked) {
-        matched[peer_row as usize] = match mark {
-            Some([0]) => false,
-            Some([1]) => true,
-            _ => {
-                let reason = "a mark is neither 0 nor 1".to_owned();
-                return Err(PeerMisbehaved::Inconsistent { phase, reason }.into());
-            }
+        let part = match mark {
+            Some([part]) => Some(u16::from(*part)),
+            Some([low, high]) => Some(u16::from_le_bytes([*low, *high])),
+            _ => None,
         };
+        let Some(part) = part.filter(|part| usize::from(*part) <= parts) else {
+            let reason = match parts {
+                1 => "a mark is neither 0 nor 1".to_owned(),
+                _ => format!("a mark names none of the {parts} parts"),
+            };
+            return Err(PeerMisbehaved::Inconsistent { phase, reason }.into());
+        };
+        matched[peer_row as usize] = part;
     }
     Ok(())
 }
 
-pub(super) fn mark_array(marks: &[u8]) -> ArrayRef {
-    Arc::new(FixedSizeBinaryArray::new(MARK_BYTES as i32, marks.to_vec().into(), None))
+pub(super) fn mark_array(marks: &[u16], parts: usize) -> ArrayRef {
+    let width = mark_bytes(parts);
+    let bytes: Vec<u8> = marks.iter().flat_map(|mark| mark.to_le_bytes().into_iter().take(width)).collect();
+    Arc::new(FixedSizeBinaryArray::new(width as i32, bytes.into(), None))
 }
 
 pub(super) fn tag_array(tags: TagColumn) -> ArrayRef {
@@ -69,6 +80,6 @@ pub(super) fn tag_schema(tag_bytes: usize) -> SchemaRef {
     binary_schema(&[("tag", tag_bytes)])
 }
 
-pub(super) fn mark_schema() -> SchemaRef {
-    binary_schema(&[("matched", MARK_BYTES)])
+pub(super) fn mark_schema(parts: usize) -> SchemaRef {
+    binary_schema(&[("matched", mark_bytes(parts))])
 }

@@ -8,9 +8,12 @@
 //! ```text
 //! identifier columns ── prepare ──> PreparedTable ──┬─ emptied, identifiers_after_filter ─> session
 //! (normalised, whole table)   (once per version,    │
-//!                              may be cached)       └─ person_totals, person_row_counts ──> shares
-//!                              passing rows, values ┘  (once per query)
+//!                              may be cached)       └─ person_totals, person_squares, ────> shares
+//!                              passing rows, values ┘  person_row_counts, persons_passing
+//!                                                      (once per query and word)
 //! ```
+//! Where a question is grouped by a column of the owner's, [`label_choice`] says once which labels each person counts in,
+//! and each word has a function `…_by_label`.
 //!
 //! # The rule (protocol.md, "Preparing a table", step 2)
 //! Rows without any identifier are dropped. For column k = 1 … K in match order:
@@ -36,6 +39,7 @@
 
 mod entries;
 mod fixed_point;
+mod labels;
 mod persons;
 mod rank;
 #[cfg(test)]
@@ -48,11 +52,15 @@ use std::fmt;
 use arrow::array::{Array, LargeBinaryArray};
 use rayon::prelude::*;
 
-pub use super::COLUMNS_MAX;
+pub use super::{COLUMNS_MAX, LABELS_MAX};
 pub use entries::{emptied, identifiers_after_filter};
 pub use fixed_point::{FLOAT_DECIMALS_MAX, fixed_point};
+pub use labels::{
+    LabelChoice, label_choice, person_row_counts_by_label, person_squares_by_label, person_totals_by_label,
+    persons_by_label,
+};
 pub use scale::{ValueError, ValueScale, scale_of};
-pub use values::{PersonTotals, person_row_counts, person_totals};
+pub use values::{PersonTotals, person_row_counts, person_squares, person_totals, persons_passing};
 
 use rank::RankedColumn;
 

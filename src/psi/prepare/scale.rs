@@ -2,8 +2,8 @@
 
 use arrow::datatypes::DataType;
 
-use super::PrepareError;
 use super::fixed_point::{FLOAT_DECIMALS_MAX, fixed_point};
+use super::{LABELS_MAX, PrepareError};
 
 /// Digits of the widest decimal that a sum has.
 const DECIMAL_DIGITS: u8 = 38;
@@ -58,6 +58,12 @@ pub enum ValueError {
         min: i128,
         /// Upper bound, in units of the scale.
         max: i128,
+    },
+    /// Labels that are none: a row's number is not below how many there are, or there are too many.
+    #[error("a label is a number below {labels}, and there are at most {LABELS_MAX}")]
+    Label {
+        /// How many labels there are.
+        labels: usize,
     },
     /// A column or a filter of another table.
     #[error(transparent)]

@@ -7,7 +7,7 @@ use arrow::datatypes::{
     Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 
-use super::entries::passing_rows;
+use super::entries::{emptied, passing_rows};
 use super::fixed_point::fixed_point;
 use super::scale::{ValueError, ValueScale, scale_of};
 use super::{NO_PERSON, PreparedTable};
@@ -48,7 +48,7 @@ impl std::fmt::Debug for PersonTotals {
 
 /// A sum that cannot overflow: 2^32 values of 128 bits need 160.
 #[derive(Clone, Copy, Default)]
-struct Sum {
+pub(super) struct Sum {
     /// The sum modulo 2^128.
     low: u128,
     /// The sum divided by 2^128, rounded down.
@@ -56,13 +56,13 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, value: i128) {
+    pub(super) fn add(&mut self, value: i128) {
         let (low, carry) = self.low.overflowing_add(value as u128);
         self.low = low;
         self.high += i64::from(carry) - i64::from(value < 0);
     }
 
-    fn saturate(self) -> i128 {
+    pub(super) fn saturate(self) -> i128 {
         let low = self.low as i128;
         match self.high {
             0 if low >= 0 => low,
@@ -90,6 +90,46 @@ pub fn person_totals(
     values: &ArrayRef,
     scale: ValueScale,
 ) -> Result<PersonTotals, ValueError> {
+    totals(table, passing, values, scale, |value| value)
+}
+
+/// Sums the squares of a value column per person, over the rows that pass: exactly, then saturated, in units of the
+/// square of the scale's. Nulls, NaN and the infinities are skipped; floats are rounded to fixed point before they are
+/// squared. For bounds of 0 to a column's `squares_max`.
+///
+/// # Errors
+/// [`ValueError`], by types and shapes alone.
+pub fn person_squares(
+    table: &PreparedTable,
+    passing: Option<&BooleanArray>,
+    values: &ArrayRef,
+    scale: ValueScale,
+) -> Result<PersonTotals, ValueError> {
+    totals(table, passing, values, scale, square)
+}
+
+/// The square, or the nearest i128. No square is below 0, so sums of saturated ones saturate where the exact sum does.
+pub(super) fn square(value: i128) -> i128 {
+    value.checked_mul(value).unwrap_or(i128::MAX)
+}
+
+/// Who has a row that passes: 1, and 0 for all others. What COUNT(*) with a filter of its own sums: `passing` is then the
+/// question's filter and the word's.
+///
+/// # Errors
+/// [`ValueError::Prepare`].
+pub fn persons_passing(table: &PreparedTable, passing: Option<&BooleanArray>) -> Result<Vec<i128>, ValueError> {
+    let emptied = emptied(table, passing)?;
+    Ok(emptied.iter().map(|emptied| i128::from(!emptied)).collect())
+}
+
+fn totals(
+    table: &PreparedTable,
+    passing: Option<&BooleanArray>,
+    values: &ArrayRef,
+    scale: ValueScale,
+    of: impl Fn(i128) -> i128,
+) -> Result<PersonTotals, ValueError> {
     table.check_rows("value column", values.len())?;
     let passing = passing_rows(table, passing)?;
     let value = reader(values, scale)?;
@@ -102,7 +142,7 @@ pub fn person_totals(
             continue;
         }
         if let Some(value) = value(row) {
-            sums[*person as usize].add(value);
+            sums[*person as usize].add(of(value));
             contributes[*person as usize] = true;
         }
     }
@@ -141,7 +181,7 @@ pub fn person_row_counts(
 }
 
 /// The rows of a column that count.
-fn countable(column: &ArrayRef) -> Option<NullBuffer> {
+pub(super) fn countable(column: &ArrayRef) -> Option<NullBuffer> {
     let finite = match column.data_type() {
         DataType::Float32 => {
             let values = column.as_primitive::<Float32Type>().values();
@@ -157,9 +197,9 @@ fn countable(column: &ArrayRef) -> Option<NullBuffer> {
 }
 
 /// Reads a row's value in units of the scale.
-type Reader<'a> = Box<dyn Fn(usize) -> Option<i128> + 'a>;
+pub(super) type Reader<'a> = Box<dyn Fn(usize) -> Option<i128> + 'a>;
 
-fn reader(values: &ArrayRef, scale: ValueScale) -> Result<Reader<'_>, ValueError> {
+pub(super) fn reader(values: &ArrayRef, scale: ValueScale) -> Result<Reader<'_>, ValueError> {
     let own = scale_of(
         values.data_type(),
         match scale {

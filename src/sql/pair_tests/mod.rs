@@ -2,7 +2,9 @@
 
 mod answers;
 mod frames;
+mod groups;
 mod kit;
 mod planning;
 mod refusals;
 mod responder;
+mod types;

@@ -31,10 +31,12 @@ fn offer(filter: Option<&str>) -> Offer {
             table: "purchases".to_owned(),
             identifiers: vec!["email".to_owned(), "phone".to_owned()],
             filter: filter.map(str::to_owned),
-            aggregates: vec![Aggregate::Persons, Aggregate::Sum { column: "amount".to_owned() }],
+            aggregates: vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()],
+            group_by: None,
+            own_groups: false,
         },
         normalisers: vec!["email/1".to_owned(), "phone/1:US".to_owned()],
-        persons: 11,
+        persons: vec![11],
         dummies: 0,
         sizes: SizesTerms::Exact { queries: 100 },
         chain: vec![ChainLink { seq: 0, hash: [1; 32] }],
@@ -116,7 +118,7 @@ async fn the_policys_answer_comes_before_the_files_and_never_depends_on_rows() {
     refused(ask(with(&|offer| offer.question.table = "salaries".to_owned())).await.err().unwrap(), "salaries");
     refused(ask(with(&|offer| offer.question.identifiers[1] = "ssn".to_owned())).await.err().unwrap(), "ssn");
     let secret = Aggregate::Sum { column: "born".to_owned() };
-    refused(ask(with(&|offer| offer.question.aggregates[1] = secret.clone())).await.err().unwrap(), "born");
+    refused(ask(with(&|offer| offer.question.aggregates[1] = secret.clone().into())).await.err().unwrap(), "born");
     for filter in [
         "email = 'user1@example.org'",
         "1 / amount > 2",

@@ -48,6 +48,9 @@ static TOTAL_FUNCTIONS: LazyLock<Vec<(Arc<ScalarUDF>, Arguments)>> = LazyLock::n
         (string::lower(), Arguments::Any),
         (string::upper(), Arguments::Any),
         (string::octet_length(), Arguments::Any),
+        (string::ascii(), Arguments::Any),
+        (unicode::initcap(), Arguments::Any),
+        (unicode::reverse(), Arguments::Any),
         (string::starts_with(), Arguments::Any),
         (string::ends_with(), Arguments::Any),
         (string::contains(), Arguments::Any),
@@ -62,6 +65,9 @@ static TOTAL_FUNCTIONS: LazyLock<Vec<(Arc<ScalarUDF>, Arguments)>> = LazyLock::n
         (datetime::date_part(), Arguments::DatePart),
         (core::coalesce(), Arguments::Any),
         (core::nullif(), Arguments::Any),
+        (core::nvl(), Arguments::Any),
+        (core::greatest(), Arguments::Any),
+        (core::least(), Arguments::Any),
     ]
 });
 

@@ -2,47 +2,48 @@
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr::{AggregateFunction, Cast};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 
 use super::super::functions::{PrivateAggregateKind, ResultPart};
-use super::super::predicate::{decimal, integer_digits, is_wider_integer};
+use super::super::predicate::{Moment, decimal};
 use super::super::query::{PrivateOutput, ResultColumn};
-use super::flatten::{JoinTree, Remote, Side, position_of};
+use super::argument::{Argument, Reader};
+use super::build::travels;
+use super::flatten::{JoinTree, Remote};
 use super::refused;
-use crate::psi::{AGGREGATES_MAX, Aggregate, AggregateTerms};
+use crate::psi::{AGGREGATES_MAX, Aggregate, AggregateTerms, AskedWord};
 
 /// What the aggregates of one query come to.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
     /// The distinct words, in the order of their first use.
-    pub(super) aggregates: Vec<Aggregate>,
+    pub(super) aggregates: Vec<AskedWord>,
     /// One per aggregate expression.
     pub(super) outputs: Vec<ResultColumn>,
     /// This side's own values, by value index.
     pub(super) own_values: Vec<Expr>,
 }
 
-/// What an aggregate's argument is.
-enum Argument {
-    /// `*`, or a literal that is not NULL: persons.
-    Persons,
-    /// A column of the share.
-    Theirs(String),
-    /// An expression of this side.
-    Ours(Expr),
+/// Why an aggregate whose value is one person's is refused, and what to ask instead.
+pub(super) fn one_persons(kind: PrivateAggregateKind) -> String {
+    format!(
+        "{kind} is refused: its value is that of one person, so one person decides the answer, and no noise can hide \
+         it without hiding the answer; count by bands instead, as in PRIVATE_INTERSECT_COUNT(*) FILTER (WHERE p.amount >= 100), \
+         or GROUP BY a column of labels"
+    )
 }
 
 impl Asked {
-    /// Adds one aggregate expression, whose argument names columns by leaf.
+    /// Adds one aggregate expression, whose argument and filter name columns by leaf.
     pub(super) fn add(
         &mut self,
         tree: &JoinTree,
         remote: &Remote,
         float_decimals: u8,
-        kind: PrivateAggregateKind,
+        moment: &Moment,
         call: &AggregateFunction,
-        argument: Expr,
+        (kind, argument, filter): (PrivateAggregateKind, Expr, Option<Expr>),
     ) -> Result<()> {
         let params = &call.params;
         if params.distinct {
@@ -50,50 +51,72 @@ impl Asked {
                 "{kind}(DISTINCT …): rows of one person are one already, and values cannot be told apart; leave DISTINCT out"
             ));
         }
-        if params.filter.is_some() {
-            return refused(format!(
-                "{kind} with FILTER is not supported; put the condition into WHERE, and run one query per condition"
-            ));
-        }
         if !params.order_by.is_empty() || params.null_treatment.is_some() {
             return refused(format!("{kind} takes no ORDER BY and no treatment of NULLs: neither changes a sum"));
         }
         let schema = tree.schema()?;
-        let argument = read_argument(tree, remote, &schema, kind, argument)?;
-        let output = match (kind, argument) {
-            (PrivateAggregateKind::Count, Argument::Persons) => PrivateOutput::Count(self.word(Aggregate::Persons)),
-            (kind, Argument::Persons) => {
+        let when = |conditions: Vec<Expr>| travels(remote, conditions, moment, &format!("a condition inside {kind}"));
+        let output = match (kind, Reader { tree, remote, schema: &schema, kind }.read(argument, filter)?) {
+            (PrivateAggregateKind::Count, Argument::Persons(conditions)) => {
+                PrivateOutput::Count(self.word(Aggregate::Persons, when(conditions)?))
+            }
+            (kind, Argument::Persons(_)) => {
                 return refused(format!("{kind} of a constant: use PRIVATE_INTERSECT_COUNT(*) times it"));
             }
-            (PrivateAggregateKind::Count, Argument::Theirs(column)) => {
+            (PrivateAggregateKind::Count, Argument::Theirs(column, conditions)) => {
                 aggregate_terms(remote, &column)?;
-                PrivateOutput::Count(self.word(Aggregate::Rows { column }))
+                PrivateOutput::Count(self.word(Aggregate::Rows { column }, when(conditions)?))
             }
-            (kind, Argument::Theirs(column)) => {
+            (kind, Argument::Theirs(column, conditions)) => {
                 if aggregate_terms(remote, &column)?.clip.is_none() {
                     return refused(format!(
                         "column '{column}' of {} can be counted, but not summed: its share has no bounds for it",
                         remote.full_name()
                     ));
                 }
-                let sum = self.word(Aggregate::Sum { column: column.clone() });
-                match kind {
-                    PrivateAggregateKind::Avg => {
-                        PrivateOutput::Avg { sum, rows: self.word(Aggregate::Rows { column }) }
-                    }
-                    _ => PrivateOutput::Sum(sum),
-                }
+                self.theirs(kind, column, when(conditions)?)
             }
             (kind, Argument::Ours(value)) => self.own(tree, remote, &schema, float_decimals, kind, value)?,
         };
-        if self.aggregates.len() > AGGREGATES_MAX {
-            return refused(format!(
-                "one query asks for at most {AGGREGATES_MAX} sums and counts (an average is one of each)"
-            ));
-        }
+        self.check_count()?;
         let part = ResultPart::of(&call.func).unwrap_or(ResultPart::Value);
         self.outputs.push(ResultColumn { of: output, part });
         Ok(())
+    }
+
+    /// Adds the count of persons by which small groups are hidden, unless it is asked for anyway.
+    pub(super) fn add_persons(&mut self) -> Result<()> {
+        self.word(Aggregate::Persons, None);
+        self.check_count()
+    }
+
+    fn check_count(&self) -> Result<()> {
+        if self.aggregates.len() > AGGREGATES_MAX {
+            return refused(format!(
+                "one query asks for at most {AGGREGATES_MAX} sums and counts (an average is one of each, a variance two sums and \
+                 a count, and groups under a minimum take a count of persons)"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A sum of the peer's column, or what is computed from several of them.
+    fn theirs(&mut self, kind: PrivateAggregateKind, column: String, when: Option<String>) -> PrivateOutput {
+        let mut word = |aggregate: fn(String) -> Aggregate| self.word(aggregate(column.clone()), when.clone());
+        let spread = |squares, sum, rows, sample, root| PrivateOutput::Spread { squares, sum, rows, sample, root };
+        let mut three = || (word(squares_of), word(sum_of), word(rows_of));
+        match kind {
+            PrivateAggregateKind::Avg => PrivateOutput::Avg { sum: word(sum_of), rows: word(rows_of) },
+            PrivateAggregateKind::Var | PrivateAggregateKind::Stddev => {
+                let (squares, sum, rows) = three();
+                spread(squares, sum, rows, true, kind == PrivateAggregateKind::Stddev)
+            }
+            PrivateAggregateKind::VarPop | PrivateAggregateKind::StddevPop => {
+                let (squares, sum, rows) = three();
+                spread(squares, sum, rows, false, kind == PrivateAggregateKind::StddevPop)
+            }
+            _ => PrivateOutput::Sum(word(sum_of)),
+        }
     }
 
     fn own(
@@ -106,6 +129,12 @@ impl Asked {
         value: Expr,
     ) -> Result<PrivateOutput> {
         let shown = tree.show(&value);
+        if !matches!(kind, PrivateAggregateKind::Count | PrivateAggregateKind::Sum | PrivateAggregateKind::Avg) {
+            return refused(format!(
+                "{kind}({shown}) is over your own column, of which there are counts, sums and averages; with x = {shown}, ask for \
+                 PRIVATE_INTERSECT_SUM(x * x), PRIVATE_INTERSECT_SUM(x) and PRIVATE_INTERSECT_COUNT(x), and compute it from the three"
+            ));
+        }
         if remote.shared.terms.requester_values.is_none() {
             return refused(format!(
                 "{kind}({shown}) is over your own column: {} does not allow its peers to sum values of theirs over the matches \
@@ -119,10 +148,14 @@ impl Asked {
                 "{kind}({shown}) is over a volatile expression; compute it in a subquery over your own table"
             ));
         }
-        let decimals = match (kind, value.get_type(schema)?) {
-            (PrivateAggregateKind::Count, _) => 0,
-            (_, DataType::Dictionary(_, values)) => decimals(&values, float_decimals, &shown)?,
-            (_, other) => decimals(&other, float_decimals, &shown)?,
+        let (value, decimals) = match (kind, value.get_type(schema)?) {
+            (PrivateAggregateKind::Count, _) => (value, 0),
+            // A dictionary is how values are stored, and no type of theirs.
+            (_, DataType::Dictionary(_, plain)) => {
+                let decimals = decimals(&plain, float_decimals, &shown)?;
+                (cast(value, *plain), decimals)
+            }
+            (_, other) => (value, decimals(&other, float_decimals, &shown)?),
         };
         let index = match self.own_values.iter().position(|known| *known == value) {
             Some(index) => index,
@@ -133,22 +166,35 @@ impl Asked {
         };
         let Ok(value) = u8::try_from(index) else { return refused("one query sums at most 256 values of your own") };
         Ok(match kind {
-            PrivateAggregateKind::Count => PrivateOutput::Count(self.word(Aggregate::OwnRows { value })),
-            PrivateAggregateKind::Sum => PrivateOutput::Sum(self.word(Aggregate::OwnSum { value, decimals })),
+            PrivateAggregateKind::Count => PrivateOutput::Count(self.word(Aggregate::OwnRows { value }, None)),
             PrivateAggregateKind::Avg => PrivateOutput::Avg {
-                sum: self.word(Aggregate::OwnSum { value, decimals }),
-                rows: self.word(Aggregate::OwnRows { value }),
+                sum: self.word(Aggregate::OwnSum { value, decimals }, None),
+                rows: self.word(Aggregate::OwnRows { value }, None),
             },
+            _ => PrivateOutput::Sum(self.word(Aggregate::OwnSum { value, decimals }, None)),
         })
     }
 
     /// The index of a word, added if it is new: equal aggregates are asked, and paid, once.
-    fn word(&mut self, aggregate: Aggregate) -> usize {
-        self.aggregates.iter().position(|known| *known == aggregate).unwrap_or_else(|| {
-            self.aggregates.push(aggregate);
+    fn word(&mut self, aggregate: Aggregate, when: Option<String>) -> usize {
+        let word = AskedWord { aggregate, when };
+        self.aggregates.iter().position(|known| *known == word).unwrap_or_else(|| {
+            self.aggregates.push(word);
             self.aggregates.len() - 1
         })
     }
+}
+
+fn sum_of(column: String) -> Aggregate {
+    Aggregate::Sum { column }
+}
+
+fn rows_of(column: String) -> Aggregate {
+    Aggregate::Rows { column }
+}
+
+fn squares_of(column: String) -> Aggregate {
+    Aggregate::Squares { column }
 }
 
 fn decimals(value: &DataType, float_decimals: u8, shown: &str) -> Result<u8> {
@@ -160,43 +206,6 @@ fn decimals(value: &DataType, float_decimals: u8, shown: &str) -> Result<u8> {
         None if value.is_floating() => Ok(float_decimals),
         None if value.is_integer() => Ok(0),
         None => refused(format!("{shown} is of type {value}, which cannot be summed")),
-    }
-}
-
-fn read_argument(
-    tree: &JoinTree,
-    remote: &Remote,
-    schema: &DFSchema,
-    kind: PrivateAggregateKind,
-    argument: Expr,
-) -> Result<Argument> {
-    match tree.side(&argument)? {
-        Side::Neither => match argument {
-            Expr::Literal(value, _) if !value.is_null() => Ok(Argument::Persons),
-            other => refused(format!("{kind}({other}) reads no column; use PRIVATE_INTERSECT_COUNT(*) for persons")),
-        },
-        Side::Local => Ok(Argument::Ours(argument)),
-        Side::Remote => {
-            let bare = strip_numeric_casts(argument, schema)?;
-            let position = match &bare {
-                Expr::Column(column) => position_of(column),
-                _ => None,
-            };
-            match position {
-                Some((_, position)) => Ok(Argument::Theirs(remote.column(position).to_owned())),
-                None => refused(format!(
-                    "{kind}({}) is over an expression of {}'s columns: the bounds of the share are those of a column, so only a column \
-                     can be summed; factors and offsets go outside, as in 2 * {kind}(column)",
-                    tree.show(&bare),
-                    remote.peer
-                )),
-            }
-        }
-        Side::Both => refused(format!(
-            "{kind}({}) mixes values of both sides: neither side can compute it without seeing the other's; \
-             aggregate the two columns separately",
-            tree.show(&argument)
-        )),
     }
 }
 
@@ -212,31 +221,5 @@ fn aggregate_terms<'a>(remote: &'a Remote, column: &str) -> Result<&'a Aggregate
                 remote.full_name()
             ))
         }
-    }
-}
-
-/// Takes off casts that change a number's type and no value's meaning: widening, and to double, which the
-/// sum can be given afterwards as well.
-fn strip_numeric_casts(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    let mut expr = expr;
-    loop {
-        let Expr::Cast(Cast { expr: inner, field }) = &expr else { return Ok(expr) };
-        if !keeps_number(&inner.get_type(schema)?, field.data_type()) {
-            return Ok(expr);
-        }
-        expr = inner.as_ref().clone();
-    }
-}
-
-fn keeps_number(from: &DataType, to: &DataType) -> bool {
-    if let DataType::Dictionary(_, values) = from {
-        return keeps_number(values, to);
-    }
-    let whole = |(precision, scale): (u8, i8)| i16::from(precision) - i16::from(scale);
-    match (integer_digits(from), decimal(from), decimal(to)) {
-        (Some(digits), _, Some(wide)) => wide.1 >= 0 && whole(wide) >= i16::from(digits),
-        (_, Some(narrow), Some(wide)) => wide.1 >= narrow.1 && whole(wide) >= whole(narrow),
-        (_, None, Some(_)) => false,
-        _ => from == to || is_wider_integer(from, to) || (from.is_numeric() && to == &DataType::Float64),
     }
 }

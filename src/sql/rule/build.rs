@@ -9,11 +9,13 @@ use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan, LogicalPlanBuilder}
 
 use super::super::functions::PrivateAggregateKind;
 use super::super::predicate::{Moment, render_filter};
-use super::super::query::{MatchTerm, PrivateQuery};
-use super::aggregates::Asked;
+use super::super::query::{GroupColumn, MatchTerm, PrivateQuery};
+use super::aggregates::{Asked, one_persons};
 use super::flatten::{JoinTree, Leaf, Remote, Side, position_of, replace_columns};
+use super::groups::{Group, Groups};
 use super::terms::{Term, identifiers, match_terms};
 use super::{leftovers, refused};
+use crate::policy::check_question;
 use crate::psi::Question;
 
 /// The private functions among an aggregate's expressions.
@@ -35,6 +37,9 @@ pub(super) fn private_query(
     float_decimals: u8,
     moment: &Moment,
 ) -> Result<PrivateQuery> {
+    if let Some(kind) = private_kinds(aggregate).into_iter().find(|kind| kind.is_one_persons()) {
+        return refused(one_persons(kind));
+    }
     let mut tree = JoinTree::default();
     let columns = tree.add(&aggregate.input)?;
     let remotes: Vec<&Remote> = tree
@@ -63,36 +68,41 @@ pub(super) fn private_query(
             identifiers(remote)
         ));
     }
-    if !aggregate.group_expr.is_empty() {
-        return refused(
-            "GROUP BY over a private aggregate is not supported yet: run one query per group, with the group in WHERE",
-        );
-    }
     if !aggregate.input.all_out_ref_exprs().is_empty() {
         return refused(
             "a private aggregate inside a correlated subquery would run once per outer row; take it out of the subquery",
         );
     }
-    let asked = asked(aggregate, &tree, remote, &columns, float_decimals)?;
-    let conditions = Conditions::sort(&tree, remote, moment)?;
+    let groups = Groups::read(aggregate, &tree, remote, &columns)?;
+    let mut asked = asked(aggregate, &tree, remote, &columns, float_decimals, moment)?;
+    if !groups.columns.is_empty() && remote.shared.terms.minimum_matched > 0 {
+        asked.add_persons()?;
+    }
+    let conditions = Conditions::sort(&tree, moment)?;
     let terms = match_terms(&tree, remote, conditions.mixed)?;
     let shared = &remote.shared.terms;
-    let filter =
-        render_filter(conditions.remote, &remote.shared.schema, &shared.filter_on, moment).or_else(|reason| {
-            refused(format!("the condition on {} cannot be asked of {}: {reason}", remote.full_name(), remote.peer))
-        })?;
+    let filter = travels(remote, conditions.remote, moment, "the condition")?;
     let question = Question {
         table: shared.table.clone(),
         identifiers: terms.iter().map(|term| term.identifier.clone()).collect(),
         filter,
         aggregates: asked.aggregates,
+        own_groups: groups.has_own(),
+        group_by: groups.label,
     };
-    let (local, terms, own_values) = local_side(&tree, conditions.local, terms, asked.own_values)?;
+    if !groups.columns.is_empty()
+        && let Err(refusal) = check_question(shared, &question, &remote.shared.schema)
+    {
+        return refused(format!("{} refuses: {refusal}", remote.peer));
+    }
+    let brought = Brought { terms, groups: groups.columns, own_values: asked.own_values };
+    let (local, terms, groups, own_values) = local_side(&tree, conditions.local, brought)?;
     Ok(PrivateQuery {
         peer: remote.peer.clone(),
         shared: Arc::clone(&remote.shared),
         local,
         terms,
+        groups,
         own_values,
         question,
         outputs: asked.outputs,
@@ -107,6 +117,7 @@ fn asked(
     remote: &Remote,
     columns: &[Expr],
     float_decimals: u8,
+    moment: &Moment,
 ) -> Result<Asked> {
     let schema = aggregate.input.schema();
     let mut asked = Asked::default();
@@ -123,10 +134,14 @@ fn asked(
             ));
         };
         let [argument] = call.params.args.as_slice() else { return refused(format!("{kind} takes one argument")) };
-        let argument = replace_columns(argument.clone(), &|column| {
-            schema.maybe_index_of_column(column).and_then(|position| columns.get(position).cloned())
-        })?;
-        asked.add(tree, remote, float_decimals, kind, &call, argument.unalias_nested().data)?;
+        let by_leaf = |expr: &Expr| {
+            let expr = replace_columns(expr.clone(), &|column| {
+                schema.maybe_index_of_column(column).and_then(|position| columns.get(position).cloned())
+            });
+            expr.map(|expr| expr.unalias_nested().data)
+        };
+        let filter = call.params.filter.as_deref().map(by_leaf).transpose()?;
+        asked.add(tree, remote, float_decimals, moment, &call, (kind, by_leaf(argument)?, filter))?;
     }
     Ok(asked)
 }
@@ -135,13 +150,12 @@ fn asked(
 #[derive(Default)]
 struct Conditions {
     local: Vec<Expr>,
-    /// With the share's column names, unqualified.
     remote: Vec<Expr>,
     mixed: Vec<Expr>,
 }
 
 impl Conditions {
-    fn sort(tree: &JoinTree, remote: &Remote, moment: &Moment) -> Result<Self> {
+    fn sort(tree: &JoinTree, moment: &Moment) -> Result<Self> {
         let mut sorted = Conditions::default();
         for condition in &tree.conditions {
             let condition = condition.clone();
@@ -155,10 +169,7 @@ impl Conditions {
             match side {
                 Side::Local => sorted.local.push(condition),
                 Side::Both => sorted.mixed.push(condition),
-                Side::Remote => sorted.remote.push(replace_columns(condition, &|column| {
-                    let (_, position) = position_of(column)?;
-                    Some(Expr::Column(Column::new_unqualified(remote.column(position))))
-                })?),
+                Side::Remote => sorted.remote.push(condition),
                 Side::Neither => match moment.fold(condition, &DFSchema::empty()) {
                     Ok(Expr::Literal(value, _)) if value == true.into() => {}
                     _ => {
@@ -173,13 +184,35 @@ impl Conditions {
     }
 }
 
+/// Conditions on the peer's columns, named by leaf, as the text that travels; `None` if they always hold. `what` they
+/// are is how a refusal begins.
+pub(super) fn travels(remote: &Remote, conditions: Vec<Expr>, moment: &Moment, what: &str) -> Result<Option<String>> {
+    let named = conditions.into_iter().map(|condition| {
+        replace_columns(condition, &|column| {
+            let (_, position) = position_of(column)?;
+            Some(Expr::Column(Column::new_unqualified(remote.column(position))))
+        })
+    });
+    let named = named.collect::<Result<Vec<_>>>()?;
+    let shared = &remote.shared;
+    render_filter(named, &shared.schema, &shared.terms.filter_on, moment).or_else(|reason| {
+        refused(format!("{what} on {} cannot be asked of {}: {reason}", remote.full_name(), remote.peer))
+    })
+}
+
+/// What the session needs of this side's relation, by leaf.
+struct Brought {
+    terms: Vec<Term>,
+    groups: Vec<Group>,
+    own_values: Vec<Expr>,
+}
+
 /// This side's relation: its leaves, filtered, and projected to what the session needs.
 fn local_side(
     tree: &JoinTree,
     conditions: Vec<Expr>,
-    terms: Vec<Term>,
-    own_values: Vec<Expr>,
-) -> Result<(LogicalPlan, Vec<MatchTerm>, Vec<usize>)> {
+    brought: Brought,
+) -> Result<(LogicalPlan, Vec<MatchTerm>, Vec<GroupColumn>, Vec<usize>)> {
     let (relation, names) = relation(tree)?;
     let named = |expr: Expr| {
         replace_columns(expr, &|column| {
@@ -200,12 +233,17 @@ fn local_side(
             columns.len() - 1
         }))
     };
-    let mut matched = Vec::with_capacity(terms.len());
-    for term in terms {
+    let mut matched = Vec::with_capacity(brought.terms.len());
+    for term in brought.terms {
         let parts = term.parts.into_iter().map(&mut column).collect::<Result<Vec<_>>>()?;
         matched.push(MatchTerm { identifier: term.identifier, parts });
     }
-    let own_values = own_values.into_iter().map(&mut column).collect::<Result<Vec<_>>>()?;
+    let groups = brought.groups.into_iter().map(|group| match group {
+        Group::Labels => Ok(GroupColumn::Labels),
+        Group::Own(expr) => column(expr).map(GroupColumn::Own),
+    });
+    let groups = groups.collect::<Result<Vec<_>>>()?;
+    let own_values = brought.own_values.into_iter().map(&mut column).collect::<Result<Vec<_>>>()?;
     let mut taken = BTreeSet::new();
     let projected: Vec<Expr> = columns
         .into_iter()
@@ -223,7 +261,7 @@ fn local_side(
             expr.alias(name)
         })
         .collect();
-    Ok((builder.project(projected)?.build()?, matched, own_values))
+    Ok((builder.project(projected)?.build()?, matched, groups, own_values))
 }
 
 /// The cross product of the local leaves (their conditions follow as a filter, which the optimizer turns

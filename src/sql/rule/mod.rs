@@ -5,13 +5,15 @@
 //! yet pulled the join apart: `Aggregate` over `Filter` over inner joins over the tables, with ON still
 //! in one piece, in the analyst's order. It works in four steps, a file each: `flatten` (the joins into
 //! leaves and conditions), `terms` (conditions across the sides into identifiers of the share, in match
-//! order), `aggregates` (what is asked), `build` (the node and this side's relation). What then is left
+//! order), `aggregates` and `argument` (what is asked, of which rows), `groups` (GROUP BY), `build` (the node and this side's relation). What then is left
 //! of a peer's table anywhere in the plan, `leftovers` refuses; and `guard` refuses plans that reach the
 //! optimizer without the rule.
 
 mod aggregates;
+mod argument;
 mod build;
 mod flatten;
+mod groups;
 mod guard;
 mod leftovers;
 mod terms;
@@ -24,7 +26,7 @@ use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::AnalyzerRule;
 
-use super::config::{FLOAT_DECIMALS_MAX, PsiConfig};
+use super::config::{FLOAT_DECIMALS_MAX, GroupConflict, PsiConfig};
 use super::predicate::Moment;
 use super::query::PrivateQuery;
 
@@ -56,6 +58,12 @@ impl AnalyzerRule for PsiRule {
             let Some(first) = build::private_kinds(aggregate).first().copied() else {
                 return Ok(Transformed::no(node));
             };
+            // Held against what may be set only where it has a say, or a wrong word would leave no statement to put it right.
+            if !aggregate.group_expr.is_empty()
+                && let Err(reason) = GroupConflict::of(options)
+            {
+                return refused(reason);
+            }
             let moment = moment.get_or_insert_with(|| Moment::now(options));
             let mut query = build::private_query(aggregate, first, float_decimals, moment)?;
             // Equal queries of one statement, as a CTE that is used twice becomes, are one question: one

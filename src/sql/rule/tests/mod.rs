@@ -1,6 +1,7 @@
 //! Plans over two fake peers: what becomes which node, and what is refused with which words.
 
 mod accepted;
+mod groups;
 mod refused;
 
 use std::sync::Arc;
@@ -20,11 +21,11 @@ use proptest::prelude::*;
 
 use super::super::catalog::{PeerCatalog, SharedTable};
 use super::super::functions::{private_intersect_avg, private_intersect_count};
-use super::super::query::{PrivateOutput, PrivateQuery};
+use super::super::query::{GroupColumn, PrivateOutput, PrivateQuery};
 use super::super::register::register;
 use crate::psi::{
-    self, Aggregate, AggregateTerms, ClipTerms, FilteredRows, IdentifierTerms, OutputsTerms, OwnValueTerms, ShareTerms,
-    SizesTerms,
+    self, AggregateTerms, AskedWord, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms,
+    ShareTerms, SizesTerms,
 };
 
 /// A peer that shares one table and is never asked twice for anything but its terms.
@@ -56,7 +57,7 @@ fn identifier(name: &str, columns: &[&str], normaliser: &str) -> IdentifierTerms
 
 fn summed(column: &str, decimals: u8) -> AggregateTerms {
     let clip = Some(ClipTerms { min: "0".to_owned(), max: "500".to_owned() });
-    AggregateTerms { column: column.to_owned(), clip, max_rows: 20, decimals }
+    AggregateTerms { column: column.to_owned(), clip, max_rows: 20, decimals, squares_max: Some("250000".to_owned()) }
 }
 
 fn purchases(table: &str, requester_values: bool) -> SharedTable {
@@ -88,17 +89,32 @@ fn purchases(table: &str, requester_values: bool) -> SharedTable {
                 summed("amount", 2),
                 summed("days", 0),
                 summed("score", 4),
-                AggregateTerms { column: "basket".to_owned(), clip: None, max_rows: 20, decimals: 0 },
+                AggregateTerms {
+                    column: "basket".to_owned(),
+                    clip: None,
+                    max_rows: 20,
+                    decimals: 0,
+                    squares_max: None,
+                },
             ],
             filter_on: ["bought_at", "paid_at", "category", "days"].map(str::to_owned).to_vec(),
             requester_values: requester_values.then_some(OwnValueTerms { clip, max_rows: 5 }),
-            minimum_matched: 0,
+            // What lets its peers group lets them sum values of their own as well.
+            minimum_matched: if requester_values { 50 } else { 0 },
             filtered_rows: FilteredRows::Hide,
             sizes: SizesTerms::Exact { queries: 10 },
             outputs: OutputsTerms::Exact,
-            group_by: Vec::new(),
+            group_by: if requester_values {
+                let labels = |column: &str, labels: &[&str]| GroupTerms {
+                    column: column.to_owned(),
+                    labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+                };
+                vec![labels("category", &["toys", "books"]), labels("days", &["1", "2", "3"])]
+            } else {
+                Vec::new()
+            },
             max_labels: 1,
-            max_parts: 1,
+            max_parts: if requester_values { 20 } else { 1 },
             period: "forever".to_owned(),
             approval: false,
         },
@@ -229,5 +245,5 @@ fn own_values(query: &PrivateQuery) -> Vec<String> {
 }
 
 fn asked(query: &PrivateQuery) -> Vec<String> {
-    query.question.aggregates.iter().map(Aggregate::to_string).collect()
+    query.question.aggregates.iter().map(AskedWord::to_string).collect()
 }

@@ -1,5 +1,7 @@
 //! The aggregate functions of private queries: names and types. They are never computed here.
 
+mod shown;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawAggregate
 use datafusion::logical_expr::utils::COUNT_STAR_EXPANSION;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr, Signature, Volatility};
 
+pub use self::shown::{psi_error, psi_high, psi_low, psi_note};
+
 /// Which private aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PrivateAggregateKind {
@@ -21,12 +25,36 @@ pub enum PrivateAggregateKind {
     Sum,
     /// `private_intersect_avg`
     Avg,
+    /// `private_intersect_var`: the variance of a sample, over n − 1.
+    Var,
+    /// `private_intersect_var_pop`: of a population, over n.
+    VarPop,
+    /// `private_intersect_stddev`: the square root of `Var`.
+    Stddev,
+    /// `private_intersect_stddev_pop`: the square root of `VarPop`.
+    StddevPop,
+    /// `private_intersect_min`: known so that it can be refused with its reason.
+    Min,
+    /// `private_intersect_max`: likewise.
+    Max,
+    /// `private_intersect_median`: likewise.
+    Median,
 }
 
 impl PrivateAggregateKind {
     /// All of them.
-    pub const ALL: [PrivateAggregateKind; 3] =
-        [PrivateAggregateKind::Count, PrivateAggregateKind::Sum, PrivateAggregateKind::Avg];
+    pub const ALL: [PrivateAggregateKind; 10] = [
+        PrivateAggregateKind::Count,
+        PrivateAggregateKind::Sum,
+        PrivateAggregateKind::Avg,
+        PrivateAggregateKind::Var,
+        PrivateAggregateKind::VarPop,
+        PrivateAggregateKind::Stddev,
+        PrivateAggregateKind::StddevPop,
+        PrivateAggregateKind::Min,
+        PrivateAggregateKind::Max,
+        PrivateAggregateKind::Median,
+    ];
 
     /// The function's name in SQL.
     pub fn sql_name(self) -> &'static str {
@@ -34,7 +62,28 @@ impl PrivateAggregateKind {
             PrivateAggregateKind::Count => "private_intersect_count",
             PrivateAggregateKind::Sum => "private_intersect_sum",
             PrivateAggregateKind::Avg => "private_intersect_avg",
+            PrivateAggregateKind::Var => "private_intersect_var",
+            PrivateAggregateKind::VarPop => "private_intersect_var_pop",
+            PrivateAggregateKind::Stddev => "private_intersect_stddev",
+            PrivateAggregateKind::StddevPop => "private_intersect_stddev_pop",
+            PrivateAggregateKind::Min => "private_intersect_min",
+            PrivateAggregateKind::Max => "private_intersect_max",
+            PrivateAggregateKind::Median => "private_intersect_median",
         }
+    }
+
+    /// The names that SQL has beside it.
+    fn aliases(self) -> &'static [&'static str] {
+        match self {
+            PrivateAggregateKind::Var => &["private_intersect_var_samp"],
+            PrivateAggregateKind::Stddev => &["private_intersect_stddev_samp"],
+            _ => &[],
+        }
+    }
+
+    /// Whether it is one that no noise can hide: its value is one person's.
+    pub fn is_one_persons(self) -> bool {
+        matches!(self, PrivateAggregateKind::Min | PrivateAggregateKind::Max | PrivateAggregateKind::Median)
     }
 
     /// The kind that a function of a plan is, if it is one of ours.
@@ -55,11 +104,13 @@ pub enum ResultPart {
     High,
     /// `psi_error(…)`: half of the interval's width, the ± of the value.
     Error,
+    /// `psi_note(…)`: why the value is NULL, in words; NULL where it is not.
+    Note,
 }
 
 impl ResultPart {
     /// The parts that have a function of their own.
-    const BOUNDS: [ResultPart; 3] = [ResultPart::Low, ResultPart::High, ResultPart::Error];
+    const SHOWN: [ResultPart; 4] = [ResultPart::Low, ResultPart::High, ResultPart::Error, ResultPart::Note];
 
     fn sql_name(self) -> &'static str {
         match self {
@@ -67,6 +118,7 @@ impl ResultPart {
             ResultPart::Low => "psi_low",
             ResultPart::High => "psi_high",
             ResultPart::Error => "psi_error",
+            ResultPart::Note => "psi_note",
         }
     }
 
@@ -87,35 +139,7 @@ impl fmt::Display for PrivateAggregateKind {
 /// The functions to register.
 pub fn private_aggregates() -> Vec<Arc<AggregateUDF>> {
     let aggregates = PrivateAggregateKind::ALL.into_iter().map(function);
-    let bounds = ResultPart::BOUNDS.into_iter().map(|part| {
-        let signature = Signature::any(1, Volatility::Volatile);
-        Arc::new(AggregateUDF::new_from_impl(IntervalOf { part, signature }))
-    });
-    aggregates.chain(bounds).collect()
-}
-
-/// `psi_low(aggregate)` for the DataFrame API: the lower end of a private aggregate's 95 % interval.
-///
-/// # Errors
-/// If the argument is no private aggregate.
-pub fn psi_low(aggregate: Expr) -> Result<Expr> {
-    part_of(ResultPart::Low, aggregate)
-}
-
-/// `psi_high(aggregate)` for the DataFrame API: the upper end of it.
-///
-/// # Errors
-/// If the argument is no private aggregate.
-pub fn psi_high(aggregate: Expr) -> Result<Expr> {
-    part_of(ResultPart::High, aggregate)
-}
-
-/// `psi_error(aggregate)` for the DataFrame API: half of its width.
-///
-/// # Errors
-/// If the argument is no private aggregate.
-pub fn psi_error(aggregate: Expr) -> Result<Expr> {
-    part_of(ResultPart::Error, aggregate)
+    aggregates.chain(ResultPart::SHOWN.into_iter().map(shown::function)).collect()
 }
 
 /// `PRIVATE_INTERSECT_COUNT(column)` for the DataFrame API; `lit(1)` counts persons, as `*` does in SQL.
@@ -133,6 +157,16 @@ pub fn private_intersect_avg(argument: Expr) -> Expr {
     function(PrivateAggregateKind::Avg).call(vec![argument])
 }
 
+/// `PRIVATE_INTERSECT_VAR(column)` for the DataFrame API: the variance of a sample.
+pub fn private_intersect_var(argument: Expr) -> Expr {
+    function(PrivateAggregateKind::Var).call(vec![argument])
+}
+
+/// `PRIVATE_INTERSECT_STDDEV(column)` for the DataFrame API: the standard deviation of a sample.
+pub fn private_intersect_stddev(argument: Expr) -> Expr {
+    function(PrivateAggregateKind::Stddev).call(vec![argument])
+}
+
 fn function(kind: PrivateAggregateKind) -> Arc<AggregateUDF> {
     part_function(kind, ResultPart::Value)
 }
@@ -145,83 +179,13 @@ fn part_function(kind: PrivateAggregateKind, part: ResultPart) -> Arc<AggregateU
             ResultPart::Value => kind.sql_name().to_owned(),
             part => format!("{}_{}", part.sql_name(), kind.sql_name()),
         },
+        aliases: match part {
+            ResultPart::Value => kind.aliases().iter().map(|name| (*name).to_owned()).collect(),
+            _ => Vec::new(),
+        },
         // Any type and no coercion: the rule has to see the argument as the analyst wrote it.
         signature: Signature::any(1, Volatility::Volatile),
     }))
-}
-
-/// The aggregate whose interval `psi_low(aggregate)` and the like ask for: the same release, shown otherwise. Its
-/// argument must stand there itself, since a value alone does not know its noise.
-fn part_of(part: ResultPart, aggregate: Expr) -> Result<Expr> {
-    let name = format!("{}({})", part.sql_name(), aggregate.schema_name());
-    let call = match aggregate.unalias_nested().data {
-        Expr::AggregateFunction(call) => call,
-        other => return Err(no_aggregate(part, &other)),
-    };
-    match (PrivateAggregateKind::of(&call.func), ResultPart::of(&call.func)) {
-        (Some(kind), Some(ResultPart::Value)) => {
-            let func = part_function(kind, part);
-            Ok(Expr::AggregateFunction(AggregateFunction { func, params: call.params }).alias(name))
-        }
-        _ => Err(no_aggregate(part, &Expr::AggregateFunction(call))),
-    }
-}
-
-fn no_aggregate(part: ResultPart, found: &Expr) -> DataFusionError {
-    let name = part.sql_name();
-    DataFusionError::Plan(format!(
-        "{name}({found}) needs a private aggregate as it stands in the query, as in {name}(PRIVATE_INTERSECT_SUM(p.amount))"
-    ))
-}
-
-/// `psi_low`, `psi_high`, `psi_error` as SQL's planner finds them, before [`PrivateAggregatePlanner`] puts the aggregate
-/// itself in their place.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct IntervalOf {
-    part: ResultPart,
-    signature: Signature,
-}
-
-impl IntervalOf {
-    fn part(function: &AggregateUDF) -> Option<ResultPart> {
-        let implementation: &dyn Any = function.inner().as_ref();
-        implementation.downcast_ref::<IntervalOf>().map(|interval| interval.part)
-    }
-
-    fn plan(part: ResultPart, raw: RawAggregateExpr) -> Result<Expr> {
-        let name = part.sql_name();
-        if raw.distinct || raw.filter.is_some() || !raw.order_by.is_empty() || raw.null_treatment.is_some() {
-            return Err(DataFusionError::Plan(format!("{name} takes a private aggregate and nothing else")));
-        }
-        match <[Expr; 1]>::try_from(raw.args) {
-            Ok([aggregate]) => part_of(part, aggregate),
-            Err(several) => Err(DataFusionError::Plan(format!(
-                "{name} takes one private aggregate, not {} arguments",
-                several.len()
-            ))),
-        }
-    }
-}
-
-impl AggregateUDFImpl for IntervalOf {
-    fn name(&self) -> &str {
-        self.part.sql_name()
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _argument_types: &[DataType]) -> Result<DataType> {
-        Err(DataFusionError::Plan(format!(
-            "{} shows the interval of a private aggregate, and is planned by datafusion-psi alone",
-            self.part.sql_name()
-        )))
-    }
-
-    fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        Err(DataFusionError::Plan(format!("{} is never computed here", self.part.sql_name())))
-    }
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -229,12 +193,17 @@ struct PrivateAggregate {
     kind: PrivateAggregateKind,
     part: ResultPart,
     name: String,
+    aliases: Vec<String>,
     signature: Signature,
 }
 
 impl AggregateUDFImpl for PrivateAggregate {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
     }
 
     fn signature(&self) -> &Signature {
@@ -249,12 +218,13 @@ impl AggregateUDFImpl for PrivateAggregate {
                 argument_types.len()
             )));
         };
-        result_type(self.kind, argument)
+        let value = result_type(self.kind, argument)?;
+        Ok(if self.part == ResultPart::Note { DataType::Utf8 } else { value })
     }
 
     fn is_nullable(&self) -> bool {
-        // SUM over no match is 0; AVG over no match is NULL.
-        self.kind == PrivateAggregateKind::Avg
+        // Of a group, any of them: one under the minimum shows nothing. Without groups, SUM over no match is 0, AVG is NULL.
+        true
     }
 
     fn accumulator(&self, _arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
@@ -269,7 +239,7 @@ impl AggregateUDFImpl for PrivateAggregate {
     }
 }
 
-/// COUNT is bigint; SUM of integers bigint, of decimal(p, s) decimal(38, s), of floats double; AVG double.
+/// COUNT is bigint; SUM of integers bigint, of decimal(p, s) decimal(38, s), of floats double; the others double.
 fn result_type(kind: PrivateAggregateKind, argument: &DataType) -> Result<DataType> {
     let number = match argument {
         DataType::Dictionary(_, values) => values.as_ref(),
@@ -277,6 +247,8 @@ fn result_type(kind: PrivateAggregateKind, argument: &DataType) -> Result<DataTy
     };
     let sum = match number {
         _ if kind == PrivateAggregateKind::Count => DataType::Int64,
+        // Refused whatever the type, and not for it.
+        other if kind.is_one_persons() => return Ok(other.clone()),
         number if number.is_integer() => DataType::Int64,
         DataType::Float32 | DataType::Float64 => DataType::Float64,
         DataType::Decimal32(_, scale) | DataType::Decimal64(_, scale) | DataType::Decimal128(_, scale) => {
@@ -288,7 +260,7 @@ fn result_type(kind: PrivateAggregateKind, argument: &DataType) -> Result<DataTy
             )));
         }
     };
-    Ok(if kind == PrivateAggregateKind::Avg { DataType::Float64 } else { sum })
+    Ok(if matches!(kind, PrivateAggregateKind::Count | PrivateAggregateKind::Sum) { sum } else { DataType::Float64 })
 }
 
 /// Gives `*` to PRIVATE_INTERSECT_COUNT, and to no other: SQL's planner knows `*` for its own COUNT only.
@@ -297,8 +269,8 @@ pub struct PrivateAggregatePlanner;
 
 impl ExprPlanner for PrivateAggregatePlanner {
     fn plan_aggregate(&self, raw: RawAggregateExpr) -> Result<PlannerResult<RawAggregateExpr>> {
-        if let Some(part) = IntervalOf::part(&raw.func) {
-            return IntervalOf::plan(part, raw).map(PlannerResult::Planned);
+        if let Some(part) = shown::part(&raw.func) {
+            return shown::plan(part, raw).map(PlannerResult::Planned);
         }
         let Some(kind) = PrivateAggregateKind::of(&raw.func) else { return Ok(PlannerResult::Original(raw)) };
         #[expect(deprecated, reason = "the SQL planner still passes `*` as this variant")]
@@ -318,11 +290,13 @@ impl ExprPlanner for PrivateAggregatePlanner {
                 "{kind} needs a column, as in {kind}(p.amount); only PRIVATE_INTERSECT_COUNT takes *"
             )));
         }
-        let name = format!("{}(*)", kind.sql_name());
         let all = vec![Expr::Literal(COUNT_STAR_EXPANSION, None)];
         let counted =
             AggregateFunction::new_udf(raw.func, all, raw.distinct, raw.filter, raw.order_by, raw.null_treatment);
-        Ok(PlannerResult::Planned(Expr::AggregateFunction(counted).alias(name)))
+        let counted = Expr::AggregateFunction(counted);
+        // As it was written; two counts with different filters have different names.
+        let name = counted.schema_name().to_string().replacen("(Int64(1))", "(*)", 1);
+        Ok(PlannerResult::Planned(counted.alias(name)))
     }
 }
 
@@ -332,7 +306,7 @@ mod tests {
 
     #[test]
     fn result_types_are_those_that_the_documentation_promises() {
-        use PrivateAggregateKind::{Avg, Count, Sum};
+        use PrivateAggregateKind::{Avg, Count, Max, StddevPop, Sum, Var};
         let of = |kind, argument| result_type(kind, &argument).map_err(|error| error.strip_backtrace());
         assert_eq!(of(Count, DataType::Utf8), Ok(DataType::Int64));
         assert_eq!(of(Sum, DataType::Int16), Ok(DataType::Int64));
@@ -341,6 +315,9 @@ mod tests {
         assert_eq!(of(Sum, DataType::Float32), Ok(DataType::Float64));
         assert_eq!(of(Avg, DataType::Int64), Ok(DataType::Float64));
         assert_eq!(of(Avg, DataType::Decimal128(10, 2)), Ok(DataType::Float64));
+        assert_eq!(of(Var, DataType::UInt8), Ok(DataType::Float64));
+        assert_eq!(of(StddevPop, DataType::Decimal64(10, 2)), Ok(DataType::Float64));
+        assert_eq!(of(Max, DataType::Utf8), Ok(DataType::Utf8), "refused for what it is, and not for its type");
         let dictionary = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Float64));
         assert_eq!(of(Sum, dictionary), Ok(DataType::Float64));
         for argument in [

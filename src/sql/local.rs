@@ -1,0 +1,123 @@
+//! This side's relation, run to its end before anything is charged or sent.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, RecordBatch};
+use datafusion::common::runtime::JoinSet;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::MemoryReservation;
+use datafusion::physical_plan::ExecutionPlan;
+use futures::StreamExt;
+
+use super::error::to_datafusion;
+use super::offload::off_runtime;
+use super::people::{Identifiers, join_column};
+use super::run::Settled;
+use crate::psi::Error;
+
+/// The local relation, as far as the session needs it.
+pub(super) struct Local {
+    pub(super) identifiers: Identifiers,
+    /// One column per own word, in their order.
+    pub(super) values: Vec<ArrayRef>,
+    /// One column per group of this side's own, in their order.
+    pub(super) groups: Vec<ArrayRef>,
+    /// What of it the engine's memory pool knows.
+    pub(super) memory: Vec<MemoryReservation>,
+}
+
+/// A batch of it.
+struct Chunk {
+    identifiers: Identifiers,
+    /// The columns of own words, then those of groups.
+    columns: Vec<ArrayRef>,
+}
+
+/// Runs the local plan to its end, all partitions at once. Rows are normalised as they come, so that
+/// what is kept is the identifiers and the values alone.
+pub(super) async fn collect(
+    settled: &Settled,
+    input: Arc<dyn ExecutionPlan>,
+    context: &Arc<TaskContext>,
+    memory: &MemoryReservation,
+) -> Result<Local> {
+    let shared = Arc::new(settled.clone());
+    let partitions = input.properties().partitioning.partition_count();
+    let mut tasks = JoinSet::new();
+    for partition in 0..partitions {
+        let mut stream = input.execute(partition, Arc::clone(context))?;
+        let settled = Arc::clone(&shared);
+        let memory = memory.new_empty();
+        tasks.spawn(async move {
+            let mut chunks = Vec::new();
+            while let Some(batch) = stream.next().await {
+                let batch = batch?;
+                let settled = Arc::clone(&settled);
+                let chunk = off_runtime(move || chunk(&batch, &settled))
+                    .await
+                    .and_then(|chunk| chunk)
+                    .map_err(to_datafusion)?;
+                let values: usize = chunk.columns.iter().map(|column| column.get_array_memory_size()).sum();
+                // Twice: joined, the chunks exist a second time for a moment.
+                memory.try_grow(2 * (chunk.identifiers.size_bytes() + values))?;
+                chunks.push(chunk);
+            }
+            Ok::<_, DataFusionError>((partition, chunks, memory))
+        });
+    }
+    let mut parts = Vec::with_capacity(partitions);
+    while let Some(done) = tasks.join_next().await {
+        let done = match done {
+            Ok(done) => done?,
+            Err(failed) => match failed.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(cancelled) => return Err(DataFusionError::ExecutionJoin(Box::new(cancelled))),
+            },
+        };
+        parts.push(done);
+    }
+    parts.sort_by_key(|(partition, ..)| *partition);
+    let types: Vec<_> = {
+        let schema = input.schema();
+        wanted(&shared).map(|column| schema.field(column).data_type().clone()).collect()
+    };
+    let (columns, words) = (shared.terms.len(), types.len() - shared.groups.len());
+    off_runtime(move || {
+        let mut identifiers = Vec::new();
+        let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); types.len()];
+        let mut held = Vec::with_capacity(parts.len());
+        for (_, chunks, memory) in parts {
+            memory.shrink(memory.size() / 2);
+            held.push(memory);
+            for chunk in chunks {
+                identifiers.push(chunk.identifiers);
+                for (all, column) in values.iter_mut().zip(chunk.columns) {
+                    all.push(column);
+                }
+            }
+        }
+        let joined = values.iter().zip(&types).map(|(parts, kind)| join_column(parts, kind));
+        let mut values = joined.collect::<Result<Vec<_>, Error>>()?;
+        let groups = values.split_off(words);
+        Ok(Local { identifiers: Identifiers::join(identifiers, columns)?, values, groups, memory: held })
+    })
+    .await
+    .and_then(|joined| joined)
+    .map_err(to_datafusion)
+}
+
+/// The columns of the relation that are kept as they are: those of own words, then those of groups.
+fn wanted(settled: &Settled) -> impl Iterator<Item = usize> {
+    let words = settled.own_words.iter().filter_map(|(word, _)| word.column());
+    words.chain(settled.groups.iter().copied())
+}
+
+fn chunk(batch: &RecordBatch, settled: &Settled) -> Result<Chunk, Error> {
+    let columns = wanted(settled)
+        .map(|column| {
+            batch.columns().get(column).cloned().ok_or_else(|| Error::Internal(format!("no column {column}")))
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(Chunk { identifiers: Identifiers::of(batch, &settled.terms)?, columns })
+}
