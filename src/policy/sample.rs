@@ -41,7 +41,8 @@ key = "tls/NAME.key"                  # and this one to nobody: mode 600
 # What persons may be matched by: a column and its normaliser (exact/1, email/1, phone/1:REGION, sha256/1), or several columns.
 #identifiers = { email = "email/1", phone = "phone/1:US", person = { columns = ["surname", "born"], as = "exact/1" } }
 # Columns that may be summed or counted. Per person: its total is clipped to min and max, its rows are counted up to max_rows.
-# { max_rows = 20 } alone: counted only. Floats need decimals = 2, say.
+# { max_rows = 20 } alone: counted only. Floats need decimals = 2, say. squares_max bounds one person's sum of squares, which
+# variances need; where it is not written, it is the larger bound squared.
 #aggregates = { amount = { min = 0, max = 500, max_rows = 20 } }
 #requester_values = false             # the default; { min = 0, max = 100, max_rows = 20 }: the asker may sum its own columns over matches
 #filter_on = ["bought_at", "category"] # columns that the asker's WHERE may name; none by default

@@ -175,6 +175,9 @@ impl ShareInWords<'_> {
             if let Some(clip) = rule.clip {
                 numbers.push(format!("the sum of {column}, a person's total taken as {} to {}", clip.min, clip.max));
             }
+            if let Some(most) = rule.squares_max() {
+                numbers.push(format!("the sum of its squares, as variances need it, a person's up to {most}"));
+            }
             numbers.push(format!("how many values of {column} there are, at most {} of one person", rule.max_rows));
         }
         said.push(format!("An answer may tell: {}.", numbers.join("; ")));
@@ -232,10 +235,25 @@ impl ShareInWords<'_> {
         if *max_parts > 1 {
             ways.push(format!("into at most {max_parts} groups of the asker's own"));
         }
-        if !ways.is_empty() {
+        if ways.is_empty() {
+            said.push("There are no groups.".to_owned());
+            return;
+        }
+        let both = if ways.len() > 1 { "; both at once too" } else { "" };
+        let columns = u32::from(self.share.columns);
+        let more = match (!group_by.is_empty(), *max_parts > 1) {
+            (true, true) => columns * max_labels,
+            (true, false) => columns.min(2) * max_labels,
+            _ => columns.div_ceil(2),
+        };
+        said.push(format!(
+            "An answer may be in groups: {}{both}. One person then moves several of its numbers, together by up to {more} times what one \
+             moves, and each has the noise for that.",
+            ways.join("; ")
+        ));
+        if *max_parts > 1 {
             said.push(format!(
-                "The terms allow groups: {}; this version answers no question that groups yet.",
-                ways.join("; ")
+                "An asker that breaks the protocol may put one person into each of its groups: up to {max_parts} noisy sums for one."
             ));
         }
     }
@@ -263,7 +281,7 @@ impl ShareInWords<'_> {
         };
         said.push(format!(
             "Answers carry {law} noise, epsilon = {}{delta} over {}; a question's part of it is split equally over its numbers, \
-             and an average is two.",
+             and an average is two, a variance three.",
             written.epsilon,
             all_questions(&share.budget)
         ));
@@ -289,6 +307,9 @@ impl ShareInWords<'_> {
             let column = names::shown(&rule.column);
             words.extend(scaled(rule).map(|(clip, decimals)| {
                 word(format!("SUM({column})"), Aggregate::Sum { column: rule.column.clone() }, clip, decimals)
+            }));
+            words.extend(squares(rule).map(|(clip, decimals)| {
+                word(format!("squares of {column}"), Aggregate::Squares { column: rule.column.clone() }, clip, decimals)
             }));
             words.extend(count(rule.max_rows).map(|clip| {
                 word(format!("COUNT({column})"), Aggregate::Rows { column: rule.column.clone() }, clip, 0)
@@ -322,6 +343,13 @@ struct Word {
     off: String,
 }
 
+/// The bounds of a sum of squares in units of its decimals.
+fn squares(rule: &AggregateRule) -> Option<(dp::Clip, u8)> {
+    let most = rule.squares_max()?;
+    let decimals = rule.decimals.map_or(most.decimals(), |decimals| 2 * decimals);
+    dp::Clip::new(0, most.units(decimals)?).ok().map(|clip| (clip, decimals))
+}
+
 /// The bounds of a sum in units of its decimals. A decimal column's own are not known here: those that its bounds
 /// are written with do, as the noise grows with them.
 fn scaled(rule: &AggregateRule) -> Option<(dp::Clip, u8)> {
@@ -341,8 +369,8 @@ fn say_ask(ask: &Ask, persons: &BTreeMap<String, u64>, said: &mut Vec<String>) {
         counted(u64::from(ask.identifiers), "identifier"),
     ));
     said.push(format!(
-        "With each question {peers} sees which of its columns it matches, filters and aggregates, and for each identifier how many \
-         persons matched."
+        "With each question {peers} sees which of its columns it matches, filters, groups by and aggregates, how many groups of its own \
+         this party forms, and for each of them and each identifier how many persons it has and how many matched."
     ));
     match (ask.rows, ask.pad_plan()) {
         (AskedRows::Pad, Some(plan)) => said.push(format!(

@@ -169,6 +169,36 @@ mod tests {
     }
 
     #[test]
+    fn persons_dummies_of_all_parts_and_transfers_have_limits_at_and_past_them() {
+        let limits = Limits { persons_max: 100, dummies_max: 60, dummies_factor_max: 4 };
+        let own = |persons, dummies, parts| limits.check_own(persons, dummies, parts).is_ok();
+        let peer = |persons, dummies, parts| limits.check_peer("offer", persons, dummies, parts).is_ok();
+        for (persons, dummies, parts, fits) in [
+            (100, 60, 1, true),
+            (101, 0, 1, false),
+            (0, 61, 1, false),
+            (100, 20, 3, true),
+            (0, 21, 3, false),
+            (0, u64::MAX, 1000, false),
+        ] {
+            assert_eq!(
+                (own(persons, dummies, parts), peer(persons, dummies, parts)),
+                (fits, fits),
+                "{dummies} {parts}"
+            );
+        }
+        for (rows, parts, fits) in [
+            (u64::from(u32::MAX), 1, true),
+            (1 << 32, 1, false),
+            (u64::from(u32::MAX) / 5, 5, true),
+            (u64::from(u32::MAX) / 5 + 1, 5, false),
+            (u64::MAX, 1000, false),
+        ] {
+            assert_eq!(limits.check_transfers(rows, parts).is_ok(), fits, "{rows} {parts}");
+        }
+    }
+
+    #[test]
     fn the_tail_of_the_noise_widens_the_word_and_then_refuses_it() {
         let word = |noise: &str, max| WordTerms { min: 0, max, decimals: 0, noise: noise.parse().unwrap() };
         let half = 1i128 << 62;

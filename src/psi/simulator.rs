@@ -170,7 +170,12 @@ impl Setting {
         if self.own_sum {
             aggregates.insert(1, Aggregate::OwnSum { value: 0, decimals: 0 });
         }
-        aggregates.into_iter().map(AskedWord::from).collect()
+        let mut words: Vec<AskedWord> = aggregates.into_iter().map(AskedWord::from).collect();
+        // What a filter says is for the values; here it is a text that travels.
+        if let Some(sum) = words.last_mut().filter(|_| self.labels > 0) {
+            sum.when = Some("amount > 1".to_owned());
+        }
+        words
     }
 
     fn words(&self) -> Vec<WordTerms> {

@@ -215,7 +215,7 @@ fn a_chain_from_the_owner_s_side_reaches_the_bound_of_parts_for_every_number_of_
             // Neighbours on the chain differ as far as totals can; the last partner has the largest in absolute value.
             let moved_by = |first_is_max: bool| {
                 let (low, high) = (clip.min().min(0), clip.max().max(0));
-                let value = |b: usize| if (b % 2 == 0) == first_is_max { high } else { low };
+                let value = |b: usize| if b.is_multiple_of(2) == first_is_max { high } else { low };
                 let values: [Values; ROWS_MAX] =
                     std::array::from_fn(|b| [&[value(b)][..], &[0; LABELS - 1]].concat().try_into().unwrap());
                 moved(&lost, &gained, &parts, &values)

@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 
 use super::fields::to_batch;
 use super::*;
-use crate::psi::{Aggregate, Error, FilteredRows, Question, SessionId, SizesTerms};
+use crate::psi::{Aggregate, AskedWord, Error, FilteredRows, Question, SessionId, SizesTerms};
 
 fn link(seq: u64) -> ChainLink {
     ChainLink { seq, hash: [seq as u8; 32] }
@@ -43,6 +43,21 @@ fn offer() -> Offer {
     }
 }
 
+/// The same in three parts, by labels, with filters of two words' own.
+fn grouped() -> Offer {
+    let plain = offer();
+    let when = |filter: &str, aggregate| AskedWord { aggregate, when: Some(filter.to_owned()) };
+    let sum = || Aggregate::Sum { column: "amount".to_owned() };
+    let aggregates = vec![
+        Aggregate::Persons.into(),
+        when("category = 'toys'", sum()),
+        sum().into(),
+        when(" 1", Aggregate::Squares { column: "amount".to_owned() }),
+    ];
+    let question = Question { aggregates, group_by: Some("category".to_owned()), own_groups: true, ..plain.question };
+    Offer { question, persons: vec![10, 0, 990], ..plain }
+}
+
 fn answer() -> Answer {
     Answer {
         session: SessionId([7; 16]),
@@ -71,6 +86,10 @@ fn answer() -> Answer {
 fn both_messages_are_read_back_as_written() {
     assert_eq!(Offer::from_batch(&offer().to_batch()).unwrap(), offer());
     assert_eq!(Answer::from_batch(&answer().to_batch()).unwrap(), answer());
+    assert_eq!(Offer::from_batch(&grouped().to_batch()).unwrap(), grouped());
+    assert_eq!((grouped().persons_total(), offer().persons_total()), (1000, 1000));
+    let labelled = Answer { labels: vec!["toys".to_owned(), "a, b\n".to_owned()], ..answer() };
+    assert_eq!(Answer::from_batch(&labelled.to_batch()).unwrap(), labelled);
     let bare = Offer { question: Question { filter: None, ..offer().question }, ..offer() };
     assert_eq!(Offer::from_batch(&bare.to_batch()).unwrap(), bare);
 }
@@ -114,11 +133,94 @@ fn a_missing_repeated_unknown_or_misspelt_field_is_refused_by_name() {
     }
 }
 
+/// The pairs with one value changed, and those of a name replaced.
+fn changed(pairs: &Pairs, name: &'static str, values: &[&str]) -> Pairs {
+    let at = pairs.iter().position(|(found, _)| *found == name).unwrap();
+    let mut changed: Pairs = pairs.iter().filter(|(found, _)| *found != name).cloned().collect();
+    let values = values.iter().map(|value| (name, (*value).to_owned()));
+    changed.splice(at..at, values);
+    changed
+}
+
+#[test]
+fn filters_of_words_and_groups_are_refused_unless_written_as_they_would_be() {
+    let pairs = grouped().pairs();
+    assert_eq!(changed(&pairs, "when", &["1 category = 'toys'", "3  1"]), pairs);
+    let cases: [(&'static str, &[&str]); 20] = [
+        ("when", &["3  1", "1 x"]),
+        ("when", &["1 x", "1 y"]),
+        ("when", &["1x"]),
+        ("when", &["x y"]),
+        ("when", &["01 x"]),
+        ("when", &["+1 x"]),
+        ("when", &["4 x"]),
+        ("when", &["-1 x"]),
+        ("when", &[""]),
+        ("own-groups", &["Yes"]),
+        ("own-groups", &["true"]),
+        ("own-groups", &[]),
+        ("own-groups", &["yes", "yes"]),
+        ("group-by", &["category", "category"]),
+        ("persons", &[]),
+        ("persons", &["10", "00", "990"]),
+        ("persons", &["10", "-1"]),
+        ("persons", &["10", "18446744073709551616"]),
+        // Without own groups there is one part.
+        ("own-groups", &["no"]),
+        // Two words that are one.
+        ("when", &["3 x"]),
+    ];
+    for (name, values) in cases {
+        let error = Offer::from_batch(&to_batch(&changed(&pairs, name, values))).unwrap_err().to_string();
+        let named = match (name, values) {
+            ("own-groups", ["no"] | ["yes", "yes"]) => "persons",
+            ("when", ["3 x"]) => "aggregate",
+            _ => name,
+        };
+        assert!(error.contains(named), "{name} {values:?}: {error}");
+    }
+    // A filter on a value that the responder does not see is none that it could evaluate.
+    let own = Aggregate::OwnSum { value: 0, decimals: 2 };
+    let filtered = AskedWord { aggregate: own, when: Some("x".to_owned()) };
+    let offer = Offer { question: Question { aggregates: vec![filtered], ..offer().question }, ..offer() };
+    let error = Offer::from_batch(&offer.to_batch()).unwrap_err().to_string();
+    assert!(error.contains("when") && error.contains("requester's own"), "{error}");
+}
+
+#[test]
+fn the_most_parts_words_and_labels_are_read_and_one_more_is_refused() {
+    let parts = |parts: usize| Offer { persons: vec![3; parts], ..grouped() };
+    assert_eq!(Offer::from_batch(&parts(PARTS_MAX).to_batch()).unwrap(), parts(PARTS_MAX));
+    let error = Offer::from_batch(&parts(PARTS_MAX + 1).to_batch()).unwrap_err().to_string();
+    assert!(error.contains("1001 parts where 1 to 1000 are possible"), "{error}");
+
+    let words = |words: usize| {
+        let word = |n: usize| AskedWord { aggregate: Aggregate::Persons, when: Some(format!("x = {n}")) };
+        let question = Question { aggregates: (0..words).map(word).collect(), ..grouped().question };
+        Offer { question, chain: (0..CHAIN_LINKS_MAX as u64).rev().map(link).collect(), ..parts(PARTS_MAX) }
+    };
+    // All at their most at once: a hello has the rows for it.
+    assert_eq!(Offer::from_batch(&words(AGGREGATES_MAX).to_batch()).unwrap(), words(AGGREGATES_MAX));
+    let error = Offer::from_batch(&words(AGGREGATES_MAX + 1).to_batch()).unwrap_err().to_string();
+    assert!(error.contains("65 where 1 to 64 are possible"), "{error}");
+
+    let labels = |labels: usize| Answer { labels: (0..labels).map(|n| n.to_string()).collect(), ..answer() };
+    assert_eq!(Answer::from_batch(&labels(LABELS_MAX).to_batch()).unwrap(), labels(LABELS_MAX));
+    let error = Answer::from_batch(&labels(LABELS_MAX + 1).to_batch()).unwrap_err().to_string();
+    assert!(error.contains("label") && error.contains("at most 1024"), "{error}");
+}
+
 #[test]
 fn another_version_is_incompatible_and_not_misbehaviour() {
     let mut pairs = offer().pairs();
-    pairs[0].1 = "datafusion-psi/1".to_owned();
+    pairs[0].1 = "datafusion-psi/2".to_owned();
     assert!(matches!(Offer::from_batch(&to_batch(&pairs)), Err(Error::Incompatible(_))));
+}
+
+fn with_when(word: usize) -> Offer {
+    let mut offer = offer();
+    offer.question.aggregates[word].when = Some("x".to_owned());
+    offer
 }
 
 #[test]
@@ -139,6 +241,12 @@ fn every_field_of_both_messages_moves_the_transcript_hash() {
         Offer { normalisers: vec!["email/2".to_owned(), "phone/1:US".to_owned()], ..offer() },
         Offer { persons: vec![1001], ..offer() },
         Offer { dummies: 26, ..offer() },
+        Offer { question: Question { own_groups: true, ..offer().question }, ..offer() },
+        Offer { question: Question { group_by: Some("c".to_owned()), ..offer().question }, ..offer() },
+        Offer { persons: vec![400, 600], ..offer() },
+        Offer { persons: vec![600, 400], ..offer() },
+        with_when(0),
+        with_when(1),
         Offer { sizes: SizesTerms::Exact { queries: 100 }, ..offer() },
         Offer { chain: vec![link(12), link(11)], ..offer() },
         Offer { chain: vec![link(13), link(11), link(7)], ..offer() },
@@ -154,6 +262,9 @@ fn every_field_of_both_messages_moves_the_transcript_hash() {
         Answer { normalisers: Vec::new(), ..answer() },
         Answer { words: answer().words[..2].to_vec(), ..answer() },
         Answer { words: [&[(word(0, 1, 0, "none"), 64)], &answer().words[1..]].concat(), ..answer() },
+        Answer { labels: vec!["a".to_owned()], ..answer() },
+        Answer { labels: vec!["a".to_owned(), "b".to_owned()], ..answer() },
+        Answer { labels: vec!["ab".to_owned()], ..answer() },
         Answer { minimum_matched: 0, ..answer() },
         Answer { sizes: SizesTerms::Exact { queries: 10 }, ..answer() },
         Answer { outputs: "epsilon 1/5".parse().unwrap(), ..answer() },
@@ -162,12 +273,13 @@ fn every_field_of_both_messages_moves_the_transcript_hash() {
         Answer { filtered_rows: FilteredRows::Reveal, ..answer() },
         Answer { ot_width: 4, ..answer() },
     ];
-    for offer in offers {
-        assert_ne!(transcript_hash(&offer, &answer()), plain, "{offer:?}");
-    }
-    for answer in answers {
-        assert_ne!(transcript_hash(&offer(), &answer), plain, "{answer:?}");
-    }
+    let mut seen = vec![plain];
+    seen.extend(offers.iter().map(|offer| transcript_hash(offer, &answer())));
+    seen.extend(answers.iter().map(|answer| transcript_hash(&offer(), answer)));
+    let all = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), all, "two hellos have one hash");
     assert_eq!(transcript_hash(&offer(), &answer()), plain);
 }
 

@@ -24,6 +24,7 @@ fn another(name: &str, value: &str) -> String {
         "session" | "nonce" => format!("{}{}", if value.starts_with('0') { '1' } else { '0' }, &value[1..]),
         "persons" | "dummies" | "tag-bytes" | "minimum-matched" => next(),
         "ot-width" => if value == "4" { "8" } else { "4" }.to_owned(),
+        "own-groups" => if value == "no" { "yes" } else { "no" }.to_owned(),
         "receipts" => if value == "none" { "x509" } else { "none" }.to_owned(),
         "filtered-rows" => "reveal".to_owned(),
         "sizes" => "private 1 0.001 11 2".to_owned(),
@@ -48,10 +49,17 @@ fn small(keys: Option<Keys>) -> Setting {
     Setting { noise, keys, ..Setting::new(2, requester, responder) }
 }
 
+/// In two parts, by three labels, with a filter of a word's own.
+fn small_in_groups() -> Setting {
+    let part = |persons| EntryPart { persons, fillers: 1 };
+    Setting { parts: vec![part(1), part(1)], labels: 3, own_sum: false, ..small(None) }
+}
+
 #[test]
 fn a_field_of_either_hello_changed_in_flight_ends_the_session_before_an_element_leaves() {
-    for keys in [None, Some(Keys::HONEST)] {
-        let setting = small(keys);
+    let (groups, none) = (["when", "group-by", "label"], []);
+    for (setting, more) in [(small(None), &none[..]), (small(Some(Keys::HONEST)), &none), (small_in_groups(), &groups)]
+    {
         let mut hellos = Vec::new();
         run(&setting, &mut |role, phase, _, batch| {
             if phase == Phase::Hello {
@@ -78,7 +86,8 @@ fn a_field_of_either_hello_changed_in_flight_ends_the_session_before_an_element_
                 assert!(last <= Phase::Confirm, "{name} = {changed} of the {role:?}'s hello was noticed in {last}");
             }
         }
-        for name in ["sizes", "outputs", "chain", "receipts", "word", "minimum-matched", "filtered-rows"] {
+        let all = ["sizes", "outputs", "chain", "receipts", "word", "minimum-matched", "filtered-rows", "own-groups"];
+        for name in all.iter().chain(more) {
             assert!(names.iter().any(|found| found == name), "{name} is in no hello");
         }
     }
