@@ -14,7 +14,7 @@ use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::DataFusionError;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_psi::{Asker, Budgets, Party, PolicySource, SystemClock, peer_server, register_all, register_tables};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 use tempfile::TempDir;
@@ -118,7 +118,8 @@ impl World {
 
     /// A new session of the publisher's.
     pub(super) async fn private(&self) -> Engine {
-        let mut context = SessionContext::new();
+        let config = SessionConfig::new().with_information_schema(true);
+        let mut context = SessionContext::new_with_config(config);
         register_tables(&context, &self.publisher).await.unwrap();
         let asker = Asker::new(Arc::clone(&self.publisher), self.asking.clone()).unwrap();
         register_all(&mut context, Arc::new(asker)).unwrap();
@@ -209,6 +210,10 @@ impl AsyncDB for Engine {
 
 fn column_type(data_type: &DataType) -> DefaultColumnType {
     match data_type {
+        // As plain SQL and the private functions print them, whole numbers are whole numbers.
+        DataType::Decimal32(_, 0) | DataType::Decimal64(_, 0) | DataType::Decimal128(_, 0) => {
+            DefaultColumnType::Integer
+        }
         integer if integer.is_integer() => DefaultColumnType::Integer,
         number if number.is_numeric() => DefaultColumnType::FloatingPoint,
         _ => DefaultColumnType::Text,

@@ -101,9 +101,10 @@ fn table(name: &str, rows: &[String]) -> String {
         rows => (rows.join(", "), ""),
     };
     format!(
-        "CREATE TABLE {name} AS SELECT CAST(a AS VARCHAR) AS a, CAST(b AS VARCHAR) AS b, CAST(c AS VARCHAR) AS c, \
-         CAST(d AS VARCHAR) AS d, CAST(number AS BIGINT) AS amount, CAST(number AS BIGINT) AS clicks, \
-         CAST(price AS DECIMAL(8, 2)) AS price, CAST(kind AS VARCHAR) AS kind \
+        // Each column may be null, also where no row of this case is.
+        "CREATE TABLE {name} AS SELECT nullif(a, '#') AS a, nullif(b, '#') AS b, nullif(c, '#') AS c, nullif(d, '#') AS d, \
+         CAST(nullif(number, '#') AS BIGINT) AS amount, CAST(nullif(number, '#') AS BIGINT) AS clicks, \
+         CAST(nullif(price, '#') AS DECIMAL(8, 2)) AS price, nullif(kind, '#') AS kind \
          FROM (VALUES {rows}) AS v(a, b, c, d, number, price, kind){none};\n"
     )
 }
