@@ -147,6 +147,14 @@ async fn what_cannot_be_asked_is_refused_in_words_and_costs_nothing() {
     every_file_of("refused").await;
 }
 
+/// Where identifiers are unique, persons and the plain join are two truths that know nothing of each other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_plain_join_and_the_persons_agree_where_both_are_the_truth() {
+    let parties = World::open("unique", Truth::Persons).await;
+    let found = failures(&kit::folder("unique").join("generated.slt"), || async { Ok(parties.clear().await) }).await;
+    assert!(found.is_empty(), "{}", found.join("\n\n"));
+}
+
 /// The questions of `generated.slt` are those of the generator.
 fn generated_files_are_up_to_date(world: &str) {
     let path = kit::folder(world).join("generated.slt");

@@ -158,8 +158,8 @@ const UNIQUE: Parts = Parts {
 /// The questions of a world's `generated.slt`; none for a world without one.
 pub(super) fn questions(world: &str) -> Option<Vec<String>> {
     let (parts, count, seed) = match world {
-        "people" => (&PEOPLE, 150, 5),
-        "unique" => (&UNIQUE, 70, 7),
+        "people" => (&PEOPLE, 120, 5),
+        "unique" => (&UNIQUE, 50, 7),
         _ => return None,
     };
     let mut dice = Dice(seed);
