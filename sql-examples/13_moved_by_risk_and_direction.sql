@@ -8,7 +8,8 @@
 SELECT w.band,
        t.direction,
        PRIVATE_INTERSECT_COUNT(*) AS customers,
-       PRIVATE_INTERSECT_SUM(t.amount) FILTER (WHERE EXTRACT(QUARTER FROM t.moved_on) = 2) AS moved_in_q2
+       PRIVATE_INTERSECT_SUM(t.amount)
+           FILTER (WHERE EXTRACT(QUARTER FROM t.moved_on) = 2) AS moved_in_q2
 FROM  (SELECT   tax_number,
                 CASE WHEN max(risk) >= 70 THEN 'high' ELSE 'lower' END AS band
        FROM     flagged

@@ -356,7 +356,8 @@ fn is_total_cast(from: &DataType, to: &DataType) -> bool {
         || (from == &DataType::Date32 && milliseconds)
         || (matches!(from, DataType::Binary | DataType::FixedSizeBinary(_))
             && matches!(to, DataType::LargeBinary | DataType::BinaryView))
-        || (matches!(from, DataType::FixedSizeBinary(_)) && to == &DataType::Binary)
+        // Two million values of these fit a binary array, and no batch has as many.
+        || matches!((from, to), (DataType::FixedSizeBinary(0..=1024), DataType::Binary))
 }
 
 /// Casts that give NULL where they overflow. Others, among them timestamp to date, can fail even so.

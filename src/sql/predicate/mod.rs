@@ -91,6 +91,7 @@ fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, Stri
         }
         _ => readable(&error),
     })?;
+    let expr = without_names(expr).map_err(|error| readable(&error))?;
     let scope = Scope { columns, filter_on, schema: &schema };
     walk(&expr, &scope)?;
     // Types first, since coercion adds casts, which have to be looked at before folding may hide them.
@@ -121,6 +122,7 @@ pub(super) fn render_filter(
     let mut texts = Vec::new();
     for term in terms {
         let scope = Scope { columns, filter_on, schema: &schema };
+        let term = without_names(term).map_err(|error| readable(&error))?;
         // Columns first: simplifying needs their types, and an undeclared one has to be refused by name.
         check_columns(&term, filter_on)?;
         // Twice: what folding makes of a list with a NULL in it folds once more, and the owner, who folds what it reads,
@@ -148,6 +150,18 @@ pub(super) fn render_filter(
     };
     read(&whole, columns, filter_on)?;
     Ok(Some(whole))
+}
+
+/// The same expression without the names that the parser gives to a function which was called by its second one:
+/// `length(x)` is `character_length(x) AS length(x)` to it.
+fn without_names(expr: Expr) -> Result<Expr, DataFusionError> {
+    let bare = expr.transform_up(|node| {
+        Ok(match node {
+            Expr::Alias(alias) => Transformed::yes(*alias.expr),
+            other => Transformed::no(other),
+        })
+    })?;
+    Ok(bare.data)
 }
 
 /// The same expression without the differences that carry no meaning: which of Arrow's text types a

@@ -96,7 +96,7 @@ pub(super) fn private_query(
         return refused(format!("{} refuses: {refusal}", remote.peer));
     }
     let brought = Brought { terms, groups: groups.columns, own_values: asked.own_values };
-    let (local, terms, groups, own_values) = local_side(&tree, conditions.local, brought)?;
+    let Projected { local, terms, groups, own_values } = local_side(&tree, conditions.local, brought)?;
     Ok(PrivateQuery {
         peer: remote.peer.clone(),
         shared: Arc::clone(&remote.shared),
@@ -207,12 +207,16 @@ struct Brought {
     own_values: Vec<Expr>,
 }
 
+/// This side's relation, and which of its columns the session needs for what.
+struct Projected {
+    local: LogicalPlan,
+    terms: Vec<MatchTerm>,
+    groups: Vec<GroupColumn>,
+    own_values: Vec<usize>,
+}
+
 /// This side's relation: its leaves, filtered, and projected to what the session needs.
-fn local_side(
-    tree: &JoinTree,
-    conditions: Vec<Expr>,
-    brought: Brought,
-) -> Result<(LogicalPlan, Vec<MatchTerm>, Vec<GroupColumn>, Vec<usize>)> {
+fn local_side(tree: &JoinTree, conditions: Vec<Expr>, brought: Brought) -> Result<Projected> {
     let (relation, names) = relation(tree)?;
     let named = |expr: Expr| {
         replace_columns(expr, &|column| {
@@ -261,7 +265,7 @@ fn local_side(
             expr.alias(name)
         })
         .collect();
-    Ok((builder.project(projected)?.build()?, matched, groups, own_values))
+    Ok(Projected { local: builder.project(projected)?.build()?, terms: matched, groups, own_values })
 }
 
 /// The cross product of the local leaves (their conditions follow as a filter, which the optimizer turns
