@@ -38,6 +38,7 @@
 mod collecting;
 mod own;
 mod paying;
+mod streams;
 #[cfg(test)]
 mod tests;
 
@@ -53,7 +54,7 @@ use crate::mpc::{
     Misuse, OtError, Parameters, Payload, ValueOwner, WordWidth,
 };
 
-use super::frame::{Inbound, Outbound, binary_column, binary_schema, check_schema};
+use super::frame::{Inbound, Outbound, binary_column, binary_schema};
 use super::matching::Matches;
 use super::run::{Agreed, AgreedWord};
 use super::table::WireTable;
@@ -62,6 +63,7 @@ use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 use collecting::Collecting;
 use own::{OTS_MAX, OwnRange, Slice};
 use paying::{Column, Paying};
+use streams::{Receiving, Sending};
 
 /// The steps of a round, each a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -482,79 +484,6 @@ impl Aggregation {
             None => Ok(self.owned),
             Some(phase) => Err(Error::internal(format!("the oblivious transfer has not ended: {phase} is open"))),
         }
-    }
-}
-
-/// What this side sends in a phase: each instance's batches, one instance after the other.
-struct Sending {
-    schema: SchemaRef,
-    legs: Vec<Outbound>,
-    /// The instance that is being sent.
-    at: usize,
-}
-
-impl Default for Sending {
-    fn default() -> Self {
-        Sending { schema: binary_schema(&[]), legs: Vec::new(), at: 0 }
-    }
-}
-
-impl Sending {
-    /// The instance and the rows of the next batch; `None` after the last.
-    fn next_rows(&mut self) -> Option<(usize, Range<usize>)> {
-        while let Some(leg) = self.legs.get_mut(self.at) {
-            if let Some(rows) = leg.next_rows() {
-                return Some((self.at, rows));
-            }
-            self.at += 1;
-        }
-        None
-    }
-
-    fn is_done(&self) -> bool {
-        self.legs.iter().all(Outbound::is_done)
-    }
-}
-
-/// What the peer sends in a phase, in the same way.
-struct Receiving {
-    phase: Phase,
-    schema: SchemaRef,
-    legs: Vec<Inbound>,
-    at: usize,
-    ended: bool,
-}
-
-impl Receiving {
-    fn nothing(phase: Phase) -> Self {
-        Receiving { phase, schema: binary_schema(&[]), legs: Vec::new(), at: 0, ended: false }
-    }
-
-    fn total(&self) -> u64 {
-        self.legs.iter().map(Inbound::total).sum()
-    }
-
-    /// Checks the next batch: the instance that it is for, and its number of rows.
-    fn accept(&mut self, batch: &RecordBatch) -> Result<(usize, usize), PeerMisbehaved> {
-        while self.legs.get(self.at).is_some_and(|leg| leg.seen() == leg.total()) {
-            self.at += 1;
-        }
-        match self.legs.get_mut(self.at) {
-            Some(leg) if !self.ended => Ok((self.at, leg.accept(batch)?.len())),
-            _ => {
-                check_schema(self.phase, &self.schema, batch)?;
-                Err(PeerMisbehaved::TooMany { phase: self.phase, expected: self.total() })
-            }
-        }
-    }
-
-    fn end(&mut self) -> Result<(), PeerMisbehaved> {
-        let (expected, found) = (self.total(), self.legs.iter().map(Inbound::seen).sum());
-        if expected != found {
-            return Err(PeerMisbehaved::Truncated { phase: self.phase, expected, found });
-        }
-        self.ended = true;
-        Ok(())
     }
 }
 
