@@ -127,7 +127,9 @@ pub(super) fn render_filter(
         let term = without_names(term).map_err(|error| readable(&error))?;
         // Columns first: simplifying needs their types, and an undeclared one has to be refused by name.
         check_columns(&term, filter_on)?;
-        let simplified = moment.fold(term, &schema)?;
+        // Twice: what folding makes of a list with a NULL in it folds once more, and the owner, who folds what it reads,
+        // would read something else than was written.
+        let simplified = moment.fold(moment.fold(term, &schema)?, &schema)?;
         match simplified {
             Expr::Literal(ScalarValue::Boolean(Some(true)), _) => continue,
             Expr::Literal(..) => {

@@ -103,6 +103,8 @@ const ACCEPTED: &[&str] = &[
     "category <> 'toys' AND (days >= 3 OR days IS NULL)",
     "days IN (1, 2, 3, 5, 8)",
     "days NOT IN (1, 2, 3, 5, 8)",
+    "category IN ('toys', NULL)",
+    "(days NOT IN (1, 2, NULL)) IS NOT FALSE",
     "days BETWEEN -5 AND 5",
     "amount >= 12.50",
     "amount NOT BETWEEN 0.01 AND 99999999.99",

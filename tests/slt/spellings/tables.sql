@@ -1,0 +1,58 @@
+-- Pairs of spellings, ours and theirs, and whether they are one identifier: the truth is written by hand.
+
+CREATE TABLE pairs AS
+SELECT CAST(row_number() OVER (ORDER BY kind, about, ours, theirs) AS INT) AS n, kind, about, ours, theirs, same FROM (VALUES
+  ('email', 'case', 'Ann.Lee@Example.ORG', 'ann.lee@example.org', true),
+  ('email', 'case', 'BOB@EXAMPLE.ORG', 'bob@example.org', true),
+  ('email', 'spaces', '  cy@example.org', 'cy@example.org ', true),
+  ('email', 'spaces', 'd e@example.org', 'de@example.org', false),
+  ('email', 'accents', 'josé@example.org', 'jose' || chr(769) || '@example.org', true),
+  ('email', 'accents', 'MÜLLER@example.org', 'müller@example.org', true),
+  ('email', 'accents', 'andre@example.org', 'andré@example.org', false),
+  ('email', 'domain', 'eve@BÜCHER.example', 'eve@xn--bcher-kva.example', true),
+  ('email', 'domain', 'fay@straße.example', 'fay@strasse.example', false),
+  ('email', 'domain', 'fil@mail.example.org', 'fil@example.org', false),
+  ('email', 'local part', 'gus+shop@example.org', 'gus@example.org', false),
+  ('email', 'local part', 'h.i@example.org', 'hi@example.org', false),
+  ('email', 'local part', '日本@example.org', '日本@example.org', true),
+  ('email', 'nobody', 'nobody', 'nobody', false),
+  ('email', 'nobody', 'a@b@c.org', 'a@b@c.org', false),
+  ('email', 'nobody', '@example.org', '@example.org', false),
+  ('email', 'nobody', '', '', false),
+  ('email', 'nobody', NULL, NULL, false),
+  ('phone', 'format', '(212) 555-1001', '+12125551001', true),
+  ('phone', 'format', '212.555.1002', '+1 212 555 1002', true),
+  ('phone', 'format', '1-212-555-1003', '2125551003', true),
+  ('phone', 'format', ' 212 555 1004 ', '001 212 555 1004', false),
+  ('phone', 'abroad', '+44 20 7946 0958', '+442079460958', true),
+  ('phone', 'abroad', '011 44 20 7946 0959', '+44 20 7946 0959', true),
+  ('phone', 'abroad', '+49 (0)30 901820', '+4930901820', true),
+  ('phone', 'another', '+1 212 555 1005', '+1 212 555 1006', false),
+  ('phone', 'nobody', '555-1007', '555-1007', false),
+  ('phone', 'nobody', 'call me', 'call me', false),
+  ('phone', 'nobody', '', '', false),
+  ('phone', 'nobody', NULL, NULL, false),
+  ('code', 'as it is', 'Abc', 'Abc', true),
+  ('code', 'as it is', 'a b', 'a b', true),
+  ('code', 'as it is', 'naïve', 'naïve', true),
+  ('code', 'as it is', '0', '0', true),
+  ('code', 'another', 'abd', 'ABD', false),
+  ('code', 'another', ' x', 'x', false),
+  ('code', 'another', '007', '7', false),
+  ('code', 'another', 'cafe' || chr(769), 'café', false),
+  ('code', 'another', 'ß', 'ss', false),
+  ('code', 'nobody', '', '', false),
+  ('code', 'nobody', NULL, NULL, false),
+  ('hash', 'case', upper(encode(sha256('a'), 'hex')), encode(sha256('a'), 'hex'), true),
+  ('hash', 'another', encode(sha256('b'), 'hex'), encode(sha256('B'), 'hex'), false),
+  ('hash', 'nobody', 'b94d27', 'b94d27', false),
+  ('hash', 'nobody', '', '', false)
+) AS t(kind, about, ours, theirs, same);
+
+CREATE TABLE advertiser.contacts AS
+SELECT CASE kind WHEN 'email' THEN theirs END AS email,
+       CASE kind WHEN 'phone' THEN theirs END AS phone,
+       CASE kind WHEN 'code' THEN theirs END AS code,
+       CASE kind WHEN 'hash' THEN theirs END AS hash,
+       n
+FROM pairs
