@@ -15,6 +15,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Status};
+use zeroize::Zeroizing;
 
 use crate::psi::Error;
 
@@ -104,6 +105,14 @@ impl Analysts {
         wire: Option<&Wire>,
     ) -> Result<Analyst, Denied> {
         self.who(Shown::named(name, token), wire).await
+    }
+
+    /// The token that a request's header shows, whosever it is: for a handshake, which gives it back.
+    pub fn token_shown(&self, metadata: &MetadataMap) -> Option<Zeroizing<Vec<u8>>> {
+        match (Shown::in_header(metadata), &self.tokens) {
+            (Shown::Token { token, .. }, Some(_)) => Some(token),
+            _ => None,
+        }
     }
 
     async fn who(self: &Arc<Self>, shown: Shown, wire: Option<&Wire>) -> Result<Analyst, Denied> {
