@@ -57,11 +57,11 @@ use datafusion::common::Result;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
+use flight_sql::{SessionSource, SqlLimits};
 pub use flight_sql::{SqlFlight, SqlFront};
 pub use policy::{Budgets, Party, SystemClock};
 pub use sql::{Asker, Keys, PolicySource};
 pub use transport::PeerServer;
-use flight_sql::{SessionSource, SqlLimits};
 use transport::{Analysts, Deadlines, ServerLimits};
 
 /// Adds everything that private queries need to a session: one schema per peer, the schema `psi` of budget and audit, the functions

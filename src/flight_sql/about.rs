@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use arrow_flight::error::FlightError;
 use arrow_flight::sql::metadata::{
     SqlInfoData, SqlInfoDataBuilder, XdbcTypeInfo, XdbcTypeInfoData, XdbcTypeInfoDataBuilder,
 };
@@ -10,7 +11,6 @@ use arrow_flight::sql::{
     SqlSupportedGroupBy, SqlSupportedSubqueries, SqlSupportedTransaction, SqlSupportedUnions,
     SqlTransactionIsolationLevel, SupportedSqlGrammar, XdbcDataType, XdbcDatetimeSubcode,
 };
-use arrow_flight::error::FlightError;
 
 use super::limits::SqlLimits;
 
@@ -49,7 +49,10 @@ pub(super) fn sql_info(limits: &SqlLimits) -> Result<SqlInfoData, FlightError> {
     );
     all.append(
         SqlInfo::SqlStringFunctions,
-        words(&["ascii", "btrim", "concat", "left", "length", "lower", "lpad", "ltrim", "repeat", "replace", "right", "rtrim", "substr", "upper"]),
+        words(&[
+            "ascii", "btrim", "concat", "left", "length", "lower", "lpad", "ltrim", "repeat", "replace", "right",
+            "rtrim", "substr", "upper",
+        ]),
     );
     all.append(SqlInfo::SqlSystemFunctions, words(&["arrow_typeof", "coalesce", "nullif", "version"]));
     all.append(
@@ -201,11 +204,7 @@ pub(super) fn types() -> Result<XdbcTypeInfoData, FlightError> {
 }
 
 fn common() -> XdbcTypeInfo {
-    XdbcTypeInfo {
-        nullable: Nullable::NullabilityNullable,
-        searchable: Searchable::Basic,
-        ..XdbcTypeInfo::default()
-    }
+    XdbcTypeInfo { nullable: Nullable::NullabilityNullable, searchable: Searchable::Basic, ..XdbcTypeInfo::default() }
 }
 
 #[cfg(test)]

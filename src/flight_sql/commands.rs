@@ -51,7 +51,9 @@ const QUERY_NOT_CANCELLABLE: i32 = 3;
 pub(super) fn call<T>(request: &Request<T>) -> Result<Call, Status> {
     // Without the front nobody has asked who calls, so nobody is answered.
     let call = request.extensions().get::<Call>().cloned();
-    call.ok_or_else(|| status(Code::Unauthenticated, "nobody has checked who calls: serve this service behind SqlFront"))
+    call.ok_or_else(|| {
+        status(Code::Unauthenticated, "nobody has checked who calls: serve this service behind SqlFront")
+    })
 }
 
 /// The answer about a command whose rows depend on the command alone: its ticket is the command itself.
@@ -323,10 +325,7 @@ impl FlightSqlService for SqlFlight {
         // Such a ticket is good for any number of fetches, so that a client that repeats a call would be charged twice.
         call(&request)?;
         let _ = query;
-        Err(status(
-            Code::InvalidArgument,
-            "a prepared statement is run by GetFlightInfo, whose ticket is fetched once",
-        ))
+        Err(status(Code::InvalidArgument, "a prepared statement is run by GetFlightInfo, whose ticket is fetched once"))
     }
 
     async fn do_get_catalogs(&self, _: CommandGetCatalogs, request: Request<Ticket>) -> Data {

@@ -55,7 +55,9 @@ pub(super) async fn run(
 pub(super) fn full(statements_max: usize) -> Status {
     status(
         Code::ResourceExhausted,
-        &format!("this session keeps {statements_max} prepared statements, views and tables, as many as it may: close some, or the session"),
+        &format!(
+            "this session keeps {statements_max} prepared statements, views and tables, as many as it may: close some, or the session"
+        ),
     )
 }
 
@@ -75,7 +77,9 @@ async fn create_table(context: &SessionContext, session: &Session, create: Creat
     let name = create.name.to_string();
     let refuse = |words: String| Err(status(Code::InvalidArgument, &words));
     if create.temporary {
-        return refuse("CREATE TEMPORARY TABLE: every table made here is one of its session, so write CREATE TABLE".to_owned());
+        return refuse(
+            "CREATE TEMPORARY TABLE: every table made here is one of its session, so write CREATE TABLE".to_owned(),
+        );
     }
     let exists = context.table_exist(create.name.clone()).map_err(|error| engine(&error))?;
     if exists && create.if_not_exists {
@@ -92,7 +96,8 @@ async fn create_table(context: &SessionContext, session: &Session, create: Creat
     if !exists {
         try_name(context, &create.name)?;
     }
-    let memory = MemoryConsumer::new(format!("table '{name}' of an analyst")).register(&context.task_ctx().memory_pool().clone());
+    let memory = MemoryConsumer::new(format!("table '{name}' of an analyst"))
+        .register(&context.task_ctx().memory_pool().clone());
     let input = Arc::unwrap_or_clone(create.input);
     let frame = context.execute_logical_plan(input).await.map_err(|error| engine(&error))?;
     let mut rows = frame.execute_stream().await.map_err(|error| engine(&error))?;
@@ -103,9 +108,8 @@ async fn create_table(context: &SessionContext, session: &Session, create: Creat
         batches.push(batch);
     }
     let table = MemTable::try_new(schema, vec![batches]).map_err(|error| engine(&error))?;
-    let table = table
-        .with_constraints(create.constraints)
-        .with_column_defaults(create.column_defaults.into_iter().collect());
+    let table =
+        table.with_constraints(create.constraints).with_column_defaults(create.column_defaults.into_iter().collect());
     if exists {
         context.deregister_table(create.name.clone()).map_err(|error| engine(&error))?;
     }

@@ -88,7 +88,11 @@ mod tests {
     #[test]
     fn words_fit_a_header() {
         let long = status(Code::Internal, &"ä\n".repeat(5000));
-        assert!(long.message().len() < WORDS_BYTES_MAX + 8 && long.message().ends_with(" …"), "{}", long.message().len());
+        assert!(
+            long.message().len() < WORDS_BYTES_MAX + 8 && long.message().ends_with(" …"),
+            "{}",
+            long.message().len()
+        );
         assert!(!status(Code::Internal, "a\u{1b}[31m\tb").message().contains('\u{1b}'));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::flight_descriptor::DescriptorType;
+use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::{
     Action, ActionType, BasicAuth, Criteria, Empty, FlightData, FlightDescriptor, FlightInfo, HandshakeRequest,
     HandshakeResponse, PollInfo, PutResult, SchemaResult, Ticket,
@@ -72,7 +72,10 @@ fn answered<T>(call: &Call, mut response: Response<T>) -> Result<Response<T>, St
 
 /// The actions, with what they take and give.
 const ACTIONS: [(&str, &str); 7] = [
-    ("CreatePreparedStatement", "Takes ActionCreatePreparedStatementRequest, gives ActionCreatePreparedStatementResult"),
+    (
+        "CreatePreparedStatement",
+        "Takes ActionCreatePreparedStatementRequest, gives ActionCreatePreparedStatementResult",
+    ),
     ("ClosePreparedStatement", "Takes ActionClosePreparedStatementRequest, gives nothing"),
     ("CancelFlightInfo", "Takes CancelFlightInfoRequest, gives CancelFlightInfoResult"),
     ("CancelQuery", "Takes ActionCancelQueryRequest, gives ActionCancelQueryResult"),
@@ -141,10 +144,7 @@ impl<S: TableSource + ?Sized> FlightService for SqlFront<S> {
         answered(&call, Response::new(stream::empty().boxed()))
     }
 
-    async fn get_flight_info(
-        &self,
-        mut request: Request<FlightDescriptor>,
-    ) -> Result<Response<FlightInfo>, Status> {
+    async fn get_flight_info(&self, mut request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {
         if is_peers_path(request.get_ref()) {
             return self.peers.get_flight_info(request).await;
         }
@@ -152,10 +152,7 @@ impl<S: TableSource + ?Sized> FlightService for SqlFront<S> {
         answered(&call, FlightService::get_flight_info(&self.sql, request).await?)
     }
 
-    async fn poll_flight_info(
-        &self,
-        mut request: Request<FlightDescriptor>,
-    ) -> Result<Response<PollInfo>, Status> {
+    async fn poll_flight_info(&self, mut request: Request<FlightDescriptor>) -> Result<Response<PollInfo>, Status> {
         let call = self.admit(&mut request).await?;
         answered(&call, Response::new(self.sql.poll(&call, request).await?))
     }
@@ -174,10 +171,7 @@ impl<S: TableSource + ?Sized> FlightService for SqlFront<S> {
         answered(&call, FlightService::do_get(&self.sql, request).await?)
     }
 
-    async fn do_put(
-        &self,
-        mut request: Request<Streaming<FlightData>>,
-    ) -> Result<Response<Self::DoPutStream>, Status> {
+    async fn do_put(&self, mut request: Request<Streaming<FlightData>>) -> Result<Response<Self::DoPutStream>, Status> {
         let call = self.admit(&mut request).await?;
         answered(&call, FlightService::do_put(&self.sql, request).await?)
     }
@@ -189,9 +183,8 @@ impl<S: TableSource + ?Sized> FlightService for SqlFront<S> {
 
     async fn list_actions(&self, mut request: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
         let call = self.admit(&mut request).await?;
-        let actions = ACTIONS.map(|(name, description)| {
-            Ok(ActionType { r#type: name.to_owned(), description: description.to_owned() })
-        });
+        let actions = ACTIONS
+            .map(|(name, description)| Ok(ActionType { r#type: name.to_owned(), description: description.to_owned() }));
         answered(&call, Response::new(stream::iter(actions).boxed()))
     }
 
@@ -210,7 +203,9 @@ mod tests {
 
     #[test]
     fn calls_of_any_version_of_the_peer_protocol_are_the_peers() {
-        for (name, due) in [("psi/1", true), ("psi/2", true), ("psi/", true), ("psi", false), ("", false), ("psix/1", false)] {
+        for (name, due) in
+            [("psi/1", true), ("psi/2", true), ("psi/", true), ("psi", false), ("", false), ("psix/1", false)]
+        {
             assert_eq!(is_peers(name.as_bytes()), due, "{name}");
         }
         let path = |parts: &[&str]| FlightDescriptor::new_path(parts.iter().map(|part| (*part).to_owned()).collect());

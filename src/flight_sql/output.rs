@@ -18,9 +18,8 @@ use super::error::arrow;
 /// The type that stands for another on the wire: view types and dictionaries are the engine's own business, and
 /// several clients (Java's, older ones of Go and C++) do not know the first and see another schema for the second.
 fn plain(kind: &DataType) -> DataType {
-    let field = |field: &FieldRef| -> FieldRef {
-        Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())))
-    };
+    let field =
+        |field: &FieldRef| -> FieldRef { Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type()))) };
     match kind {
         DataType::Utf8View => DataType::Utf8,
         DataType::BinaryView => DataType::Binary,
@@ -47,7 +46,11 @@ pub(super) fn plain_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<Rec
         .iter()
         .zip(schema.fields())
         .map(|(column, field)| {
-            if column.data_type() == field.data_type() { Ok(Arc::clone(column)) } else { cast(column, field.data_type()) }
+            if column.data_type() == field.data_type() {
+                Ok(Arc::clone(column))
+            } else {
+                cast(column, field.data_type())
+            }
         })
         .collect::<Result<Vec<_>, _>>()?;
     let options = datafusion::arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -73,7 +76,9 @@ pub(super) fn of_batch(batch: RecordBatch) -> BoxStream<'static, Result<FlightDa
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::array::{ArrayRef, DictionaryArray, Int64Array, ListBuilder, StringViewArray, StringViewBuilder};
+    use datafusion::arrow::array::{
+        ArrayRef, DictionaryArray, Int64Array, ListBuilder, StringViewArray, StringViewBuilder,
+    };
     use datafusion::arrow::datatypes::Int32Type;
 
     use super::*;

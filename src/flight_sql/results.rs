@@ -59,9 +59,14 @@ type Messages = mpsc::Receiver<Result<FlightData, Status>>;
 
 enum State {
     Waiting,
-    Running { task: Task, messages: Messages },
+    Running {
+        task: Task,
+        messages: Messages,
+    },
     /// Whoever fetches holds the messages; the task stays here, so that a cancellation finds it.
-    Fetched { task: Task },
+    Fetched {
+        _task: Task,
+    },
     Over,
 }
 
@@ -121,7 +126,7 @@ impl Pending {
         let mut state = locked(&self.state);
         match std::mem::replace(&mut *state, State::Over) {
             State::Running { task, messages } => {
-                *state = State::Fetched { task };
+                *state = State::Fetched { _task: task };
                 Some(messages)
             }
             other => {

@@ -67,11 +67,7 @@ impl SqlFlight {
     ///
     /// # Errors
     /// [`Error::Environment`] where its threads cannot be started.
-    pub fn new(
-        source: Arc<dyn SessionSource>,
-        analysts: Arc<Analysts>,
-        limits: SqlLimits,
-    ) -> Result<SqlFlight, Error> {
+    pub fn new(source: Arc<dyn SessionSource>, analysts: Arc<Analysts>, limits: SqlLimits) -> Result<SqlFlight, Error> {
         Ok(SqlFlight(Arc::new(Inner {
             source,
             analysts,
@@ -174,8 +170,7 @@ impl SqlFlight {
             None => Ok(Outcome::Done),
             Some(planned) => {
                 let name = random_hex()?;
-                let pending =
-                    call.session.results.keep(name.clone(), planned, limits.results_per_session_max)?;
+                let pending = call.session.results.keep(name.clone(), planned, limits.results_per_session_max)?;
                 Ok(Outcome::Planned { name, pending })
             }
         }
@@ -184,9 +179,12 @@ impl SqlFlight {
     /// A prepared statement of the caller's.
     pub(super) fn prepared(&self, call: &Call, handle: &[u8]) -> Result<Prepared, Status> {
         let name = text_of(handle);
-        let found = self.0.sessions.of(&call.session.owner).into_iter().find_map(|session| {
-            locked(&session.statements).prepared.get(name.as_str()).cloned()
-        });
+        let found = self
+            .0
+            .sessions
+            .of(&call.session.owner)
+            .into_iter()
+            .find_map(|session| locked(&session.statements).prepared.get(name.as_str()).cloned());
         found.ok_or_else(|| {
             status(
                 Code::NotFound,
@@ -248,7 +246,11 @@ impl SqlFlight {
     }
 
     /// The messages of a result. Dropped midway, they end it.
-    pub(super) fn fetched(&self, call: &Call, handle: &[u8]) -> Result<BoxStream<'static, Result<FlightData, Status>>, Status> {
+    pub(super) fn fetched(
+        &self,
+        call: &Call,
+        handle: &[u8],
+    ) -> Result<BoxStream<'static, Result<FlightData, Status>>, Status> {
         if handle.is_empty() {
             // What an effect's ticket gives.
             let nothing = datafusion::arrow::array::RecordBatch::new_empty(Arc::new(Schema::empty()));

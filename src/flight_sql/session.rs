@@ -117,9 +117,8 @@ impl Sessions {
             }
         }
         let number = line.as_ref().map(Line::number);
-        let of_line = |session: &&Arc<Session>| {
-            locked(&session.line).as_ref().is_some_and(|line| Some(line.number()) == number)
-        };
+        let of_line =
+            |session: &&Arc<Session>| locked(&session.line).as_ref().is_some_and(|line| Some(line.number()) == number);
         if let Some(session) = open.values().filter(own).find(of_line) {
             session.touch();
             return Ok(Call { session: Arc::clone(session), fresh: cookie.is_some() });
@@ -193,8 +192,7 @@ impl Sessions {
 /// 16 random bytes in hexadecimal: a name that nobody guesses.
 pub(super) fn random_hex() -> Result<String, Status> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| {
-        status(Code::Internal, &format!("the operating system gives no randomness: {error}"))
-    })?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| status(Code::Internal, &format!("the operating system gives no randomness: {error}")))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -72,9 +72,9 @@ impl Parsed {
         let mut numbered = Vec::with_capacity(types.len());
         for (name, kind) in types {
             let number = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
-            let number = number.filter(|number| *number > 0).ok_or_else(|| {
-                refused(&format!("the parameter '{name}' has a name: write ?, or $1, $2 and so on"))
-            })?;
+            let number = number
+                .filter(|number| *number > 0)
+                .ok_or_else(|| refused(&format!("the parameter '{name}' has a name: write ?, or $1, $2 and so on")))?;
             numbered.push((number, name, kind.unwrap_or(DataType::Utf8)));
         }
         numbered.sort_by_key(|(number, ..)| *number);
@@ -204,9 +204,9 @@ fn forbidden(node: &LogicalPlan) -> Option<String> {
             other => Some(format!("{} is refused here: this server has none", other.name())),
         },
         LogicalPlan::Statement(statement) => match statement {
-            Statement::TransactionStart(_) | Statement::TransactionEnd(_) => {
-                Some("there are no transactions here: each statement stands alone, and what it has cost is spent".to_owned())
-            }
+            Statement::TransactionStart(_) | Statement::TransactionEnd(_) => Some(
+                "there are no transactions here: each statement stands alone, and what it has cost is spent".to_owned(),
+            ),
             Statement::SetVariable(set) if is_operators(&set.variable) => Some(operators(&set.variable)),
             Statement::ResetVariable(reset) if is_operators(&reset.variable) => Some(operators(&reset.variable)),
             _ => None,
@@ -281,7 +281,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_statement_has_rows_or_an_effect() {
-        for text in ["SELECT 1", "EXPLAIN SELECT 1", "SHOW TABLES", "DESCRIBE t", "VALUES (1)", "EXPLAIN ANALYZE SELECT 1"] {
+        for text in
+            ["SELECT 1", "EXPLAIN SELECT 1", "SHOW TABLES", "DESCRIBE t", "VALUES (1)", "EXPLAIN ANALYZE SELECT 1"]
+        {
             let parsed = reading(text).await.unwrap();
             assert!(matches!(parsed.kind, Kind::Query) && !parsed.schema().fields().is_empty(), "{text}");
         }

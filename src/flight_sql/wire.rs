@@ -109,9 +109,8 @@ mod tests {
         assert_eq!(value(OptionValue::Number(1.0)), [0x21, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f]);
         let texts = StringListValue { values: vec!["a".to_owned()] };
         assert_eq!(value(OptionValue::Texts(texts)), [0x2a, 3, 0x0a, 1, b'a']);
-        let set = SetSessionOptionsRequest {
-            session_options: [("k".to_owned(), SessionOptionValue::text("v"))].into(),
-        };
+        let set =
+            SetSessionOptionsRequest { session_options: [("k".to_owned(), SessionOptionValue::text("v"))].into() };
         assert_eq!(set.encode_to_vec(), [0x0a, 8, 0x0a, 1, b'k', 0x12, 3, 0x0a, 1, b'v']);
         assert_eq!(CloseSessionResult { status: CLOSED }.encode_to_vec(), [8, 1]);
     }

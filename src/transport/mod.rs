@@ -65,7 +65,8 @@ pub use channel::{BatchReceiver, BatchSender, Channel, Counted, Exchange, Lost, 
 pub use deadlines::Deadlines;
 pub use driver::drive;
 pub use flight::{
-    Analyst, Analysts, Connection, Denied, FlightChannel, Incoming, Line, Peer, PeerFlight, PeerServer, ServerLimits, Wire,
+    Analyst, Analysts, Connection, Denied, FlightChannel, Incoming, Line, Peer, PeerFlight, PeerServer, ServerLimits,
+    Wire,
 };
 pub use observer::{Observer, PhaseReport};
 pub use source::{PeerIdentity, SessionEnded, SharedTable, TableSource};

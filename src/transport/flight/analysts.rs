@@ -86,11 +86,7 @@ impl Analysts {
     ///
     /// # Errors
     /// [`Denied`], in words.
-    pub async fn identify(
-        self: &Arc<Self>,
-        metadata: &MetadataMap,
-        wire: Option<&Wire>,
-    ) -> Result<Analyst, Denied> {
+    pub async fn identify(self: &Arc<Self>, metadata: &MetadataMap, wire: Option<&Wire>) -> Result<Analyst, Denied> {
         self.who(Shown::in_header(metadata), wire).await
     }
 
@@ -163,11 +159,9 @@ impl Analysts {
             Some(Whose::Valid(owner)) if name.is_none_or(|name| name == owner) => {
                 Ok(Analyst { name: format!("token of {owner}").into() })
             }
-            Some(Whose::Expired(owner, day)) if name.is_none_or(|name| name == owner) => {
-                Err(Denied::Unknown(format!(
-                    "the token of '{owner}' expired at the end of {day} (UTC): ask {own}'s operator for a new one, which `datafusion-psi token {owner}` makes"
-                )))
-            }
+            Some(Whose::Expired(owner, day)) if name.is_none_or(|name| name == owner) => Err(Denied::Unknown(format!(
+                "the token of '{owner}' expired at the end of {day} (UTC): ask {own}'s operator for a new one, which `datafusion-psi token {owner}` makes"
+            ))),
             // The same words for a right token of another name: it is not for the one who asks to learn that it is one.
             _ => Err(Denied::Unknown(format!(
                 "{own} does not know this {}: either it was mistyped, or {own}'s operator has taken it out of `tokens`, and can make a new one with `datafusion-psi token NAME`",

@@ -124,7 +124,8 @@ mod tests {
 
     #[test]
     fn base64_is_decoded_as_the_rfc_gives_it() {
-        let table = [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmFy", "foobar")];
+        let table =
+            [("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmFy", "foobar")];
         for (text, bytes) in table {
             assert_eq!(decode(text.as_bytes()).unwrap().as_slice(), bytes.as_bytes());
         }

@@ -67,10 +67,7 @@ impl Pins {
         Ok(pins)
     }
 
-    fn load_at_most(
-        peers: impl IntoIterator<Item = (String, Vec<PathBuf>)>,
-        most: usize,
-    ) -> Result<Arc<Pins>, Error> {
+    fn load_at_most(peers: impl IntoIterator<Item = (String, Vec<PathBuf>)>, most: usize) -> Result<Arc<Pins>, Error> {
         let mut pins = Pins { peers: BTreeMap::new() };
         let mut owners: HashMap<Arc<[u8]>, String> = HashMap::new();
         for (name, paths) in peers {

@@ -140,8 +140,8 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Kept>, Error> {
             path.display()
         ))
     };
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| Error::Caller(format!("{} is no text in UTF-8", path.display())))?;
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| Error::Caller(format!("{} is no text in UTF-8", path.display())))?;
     let mut kept: Vec<Kept> = Vec::new();
     for (number, line) in text.lines().enumerate().map(|(at, line)| (at + 1, line.trim())) {
         if line.is_empty() || line.starts_with('#') {
@@ -159,7 +159,10 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Kept>, Error> {
             return Err(wrong(number, "the name has other characters than letters, digits, '_', '-', '.' and '@'"));
         }
         if hash.starts_with(PREFIX) {
-            return Err(wrong(number, "here stands a token itself, which nobody but its owner should have: make a new one"));
+            return Err(wrong(
+                number,
+                "here stands a token itself, which nobody but its owner should have: make a new one",
+            ));
         }
         let hash = hash_of(hash).ok_or_else(|| wrong(number, "the hash is not 64 hexadecimal digits"))?;
         let date = |text| NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| wrong(number, "the date is none"));
@@ -170,11 +173,7 @@ fn read(paths: &[PathBuf]) -> Result<Vec<Kept>, Error> {
         kept.push(Kept { name: name.to_owned(), hash, until });
     }
     if kept.len() > TOKENS_MAX {
-        return Err(Error::Caller(format!(
-            "{} has {} tokens, {TOKENS_MAX} are allowed",
-            path.display(),
-            kept.len()
-        )));
+        return Err(Error::Caller(format!("{} has {} tokens, {TOKENS_MAX} are allowed", path.display(), kept.len())));
     }
     Ok(kept)
 }
