@@ -81,7 +81,9 @@ fn encoded(schema: &Schema) -> Result<Bytes, Status> {
 
 /// The rows of parameters that come with a statement.
 async fn parameters(request: Request<PeekableFlightDataStream>) -> Result<Vec<ScalarValue>, Status> {
-    let messages = request.into_inner().map_err(|status| FlightError::Tonic(Box::new(status)));
+    // Some clients send a first message with the command and nothing else.
+    let messages = request.into_inner().try_filter(|message| std::future::ready(!message.data_header.is_empty()));
+    let messages = messages.map_err(|status| FlightError::Tonic(Box::new(status)));
     let mut batches: FlightRecordBatchStream = FlightRecordBatchStream::new_from_flight_data(messages);
     let (mut kept, mut rows) = (Vec::new(), 0);
     while let Some(batch) = batches.try_next().await.map_err(|error| match error {

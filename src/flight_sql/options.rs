@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use datafusion::config::ConfigOptions;
 use datafusion::prelude::SessionContext;
 
 use super::effects::set;
@@ -56,21 +57,33 @@ fn wrong(context: &SessionContext, name: &str, value: Option<&str>) -> Option<i3
         (CATALOG | SCHEMA, None) => None,
         (name, _) if is_operators(name) => Some(INVALID_NAME),
         (name, _) => {
-            let known = config.options().entries().iter().any(|entry| entry.key == name);
+            let known = settings(config.options()).iter().any(|(known, _)| known == name);
             (!known).then_some(INVALID_NAME)
         }
     }
+}
+
+/// Every setting by the name that SET takes: the engine lists those of extensions, `psi.…`, without their prefix.
+fn settings(options: &ConfigOptions) -> Vec<(String, Option<String>)> {
+    let extensions: Vec<_> = options
+        .extensions
+        .iter()
+        .flat_map(|(prefix, extension)| {
+            extension.entries().into_iter().map(move |entry| (format!("{prefix}.{}", entry.key), entry.value))
+        })
+        .collect();
+    let own = options.entries().into_iter().filter(|entry| entry.key.starts_with("datafusion."));
+    own.map(|entry| (entry.key, entry.value)).chain(extensions).collect()
 }
 
 /// All options as they are now.
 pub(super) fn all(context: &SessionContext) -> GetSessionOptionsResult {
     let config = context.copied_config();
     let options = config.options();
-    let mut session_options: HashMap<String, SessionOptionValue> = options
-        .entries()
+    let mut session_options: HashMap<String, SessionOptionValue> = settings(options)
         .into_iter()
-        .filter(|entry| !is_operators(&entry.key))
-        .map(|entry| (entry.key, SessionOptionValue::text(entry.value.as_deref().unwrap_or_default())))
+        .filter(|(name, _)| !is_operators(name))
+        .map(|(name, value)| (name, SessionOptionValue::text(value.as_deref().unwrap_or_default())))
         .collect();
     session_options.insert(CATALOG.to_owned(), SessionOptionValue::text(&options.catalog.default_catalog));
     session_options.insert(SCHEMA.to_owned(), SessionOptionValue::text(&options.catalog.default_schema));

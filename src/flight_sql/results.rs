@@ -109,8 +109,8 @@ impl Pending {
 
     /// Waits until it is ready, or for so long.
     pub(super) async fn wait(&self, at_most: Duration) -> Result<bool, Status> {
-        *locked(&self.touched) = Instant::now();
         let mut ready = self.ready.subscribe();
+        let _used = Touch(&self.touched);
         let ready = tokio::time::timeout(at_most, ready.wait_for(|ready| *ready)).await.is_ok_and(|done| done.is_ok());
         if let Some(failed) = locked(&self.failed).clone() {
             return Err(failed);
@@ -153,6 +153,15 @@ impl Pending {
             );
         }
         status(Code::Internal, "the statement ended by a fault of this program; the server's log says more")
+    }
+}
+
+/// Notes the end of a wait as a use, also of one that was given up.
+struct Touch<'a>(&'a Mutex<Instant>);
+
+impl Drop for Touch<'_> {
+    fn drop(&mut self) {
+        *locked(self.0) = Instant::now();
     }
 }
 
@@ -248,7 +257,9 @@ impl Results {
         let mut given_up = Vec::new();
         locked(&self.pending).retain(|_, pending| {
             let fetched = matches!(*locked(&pending.state), State::Fetched { .. });
-            let old = !fetched && now.duration_since(*locked(&pending.touched)) >= idle;
+            // Who waits for it uses it.
+            let used = fetched || pending.ready.receiver_count() > 0;
+            let old = !used && now.duration_since(*locked(&pending.touched)) >= idle;
             if old {
                 given_up.push(Arc::clone(pending));
             }

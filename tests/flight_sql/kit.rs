@@ -395,23 +395,24 @@ async fn carry(near: TcpStream, far: TcpStream, mut passes: watch::Receiver<u64>
     let (mut near_read, mut near_write) = near.into_split();
     let (mut far_read, mut far_write) = far.into_split();
     let up = async {
-        let (mut passed, mut bytes) = (0u64, vec![0; 1024]);
+        let (mut passed, mut bytes, mut held) = (0u64, vec![0; 1024], Vec::new());
         loop {
-            let n = near_read.read(&mut bytes).await.unwrap_or(0);
-            if n == 0 {
-                return;
-            }
-            passed += n as u64;
-            // Held bytes are read on and thrown away when their sender is gone.
-            let mut ended = vec![0; 1024];
-            while passed > *passes.borrow_and_update() {
-                tokio::select! {
-                    changed = passes.changed() => changed.unwrap(),
-                    n = near_read.read(&mut ended) => if n.unwrap_or(0) == 0 { return },
+            if passed <= *passes.borrow_and_update() && !held.is_empty() {
+                if far_write.write_all(&std::mem::take(&mut held)).await.is_err() {
+                    return;
                 }
+                continue;
             }
-            if far_write.write_all(&bytes[..n]).await.is_err() {
-                return;
+            // What is held is read on, so that its sender's end is noticed.
+            tokio::select! {
+                changed = passes.changed() => changed.unwrap(),
+                n = near_read.read(&mut bytes) => match n.unwrap_or(0) {
+                    0 => return,
+                    n => {
+                        passed += n as u64;
+                        held.extend_from_slice(&bytes[..n]);
+                    }
+                },
             }
         }
     };
