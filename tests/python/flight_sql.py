@@ -326,6 +326,22 @@ class FlightSql(unittest.TestCase):
         self.assertIn("connect with", str(unknown.exception))
 
 
+    def test_the_notebook_runs(self):
+        parties = self.parties
+        question = {
+            "PSI_URI": parties.uri,
+            "PSI_CERTIFICATE": str(parties.path("paper/tls/paper.pem")),
+            "PSI_TOKEN": parties.token,
+            "PSI_OWN_TABLE": "readers",
+            "PSI_QUESTION": SMALL,
+        }
+        notebook = Path(__file__).parents[2] / "examples/notebook.py"
+        done = subprocess.run([sys.executable, notebook], env=os.environ | question, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        for shown in ["people", "PrivateQueryExec", "queries_left"]:
+            self.assertIn(shown, done.stdout)
+
+
 if __name__ == "__main__":
     result = unittest.main(argv=[sys.argv[0], "-v", *sys.argv[1:]], exit=False).result
     failed = len(result.failures) + len(result.errors)
