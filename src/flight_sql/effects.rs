@@ -96,8 +96,8 @@ async fn create_table(context: &SessionContext, session: &Session, create: Creat
     if !exists {
         try_name(context, &create.name)?;
     }
-    let memory = MemoryConsumer::new(format!("table '{name}' of an analyst"))
-        .register(&context.task_ctx().memory_pool().clone());
+    let pool = Arc::clone(&context.runtime_env().memory_pool);
+    let memory = MemoryConsumer::new(format!("table '{name}' of an analyst")).register(&pool);
     let input = Arc::unwrap_or_clone(create.input);
     let frame = context.execute_logical_plan(input).await.map_err(|error| engine(&error))?;
     let mut rows = frame.execute_stream().await.map_err(|error| engine(&error))?;
