@@ -37,11 +37,13 @@
 //! The rooms, from the inside out; each one's module doc says what it may import and what it must not touch:
 //! [`crypto`] (the group, over columns), [`dp`] (what privacy costs), [`mpc`] (oblivious transfer and additive shares),
 //! [`psi`] (the two sessions, and the table of what each side learns), [`policy`] (`party.toml`: who may ask what),
-//! [`transport`] (Arrow Flight, or one process), [`sql`] (names, rule, plan, execution), and `cli`, the binary.
+//! [`transport`] (Arrow Flight, or one process), [`sql`] (names, rule, plan, execution), [`flight_sql`] (the same for
+//! analysts elsewhere), and `cli`, the binary.
 
 pub mod cli;
 pub mod crypto;
 pub mod dp;
+pub mod flight_sql;
 pub mod mpc;
 pub mod policy;
 pub mod psi;
@@ -50,14 +52,18 @@ pub mod transport;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use datafusion::common::Result;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 
+use flight_sql::{SessionSource, SqlLimits};
+pub use flight_sql::{SqlFlight, SqlFront};
 pub use policy::{Budgets, Party, SystemClock};
 pub use sql::{Asker, Keys, PolicySource};
 pub use transport::PeerServer;
-use transport::{Deadlines, ServerLimits};
+use transport::{Analysts, Deadlines, ServerLimits};
 
 /// Adds everything that private queries need to a session: one schema per peer, the schema `psi` of budget and audit,
 /// the functions `PRIVATE_INTERSECT_…`, `psi_low`, `psi_high`, `psi_error` and `psi_exact`, `psi_email`, `psi_phone`,
@@ -125,4 +131,70 @@ pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<
         Some(own) => server.with_tls(own, keys.pins),
         None => server,
     })
+}
+
+/// The memory that the sessions of one party share, as its policy bounds it.
+///
+/// # Errors
+/// If the engine cannot be set up.
+pub fn sql_runtime(party: &Party) -> Result<Arc<RuntimeEnv>> {
+    let memory = usize::try_from(party.limits.memory_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
+    RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc()
+}
+
+/// A session of a party, with its tables and its peers: what `datafusion-psi sql` and Flight SQL give.
+///
+/// # Errors
+/// The first table that cannot be opened: what, where, and what to do.
+pub async fn sql_session(party: &Party, asker: Arc<Asker>, runtime: Arc<RuntimeEnv>) -> Result<SessionContext> {
+    let config = SessionConfig::new().with_information_schema(true);
+    let mut ctx = SessionContext::new_with_config_rt(config, runtime);
+    register_all(&mut ctx, asker)?;
+    register_tables(&ctx, party).await?;
+    Ok(ctx)
+}
+
+/// Opens a session for each analyst.
+struct Sessions {
+    party: Arc<Party>,
+    asker: Arc<Asker>,
+    runtime: Arc<RuntimeEnv>,
+}
+
+#[async_trait]
+impl SessionSource for Sessions {
+    async fn open(&self) -> Result<SessionContext> {
+        sql_session(&self.party, Arc::clone(&self.asker), Arc::clone(&self.runtime)).await
+    }
+}
+
+/// The party's Flight SQL, for those whom `clients` and `tokens` of its `[server]` know; `None` where there are
+/// neither. It is served behind the peer protocol:
+///
+/// ```no_run
+/// # use std::sync::Arc;
+/// # use datafusion_psi::{Budgets, Party, SqlFront, SystemClock, peer_server, sql_service};
+/// # async fn serve(party: Arc<Party>) -> Result<(), Box<dyn std::error::Error>> {
+/// let budgets = Budgets::load(&party, Arc::new(SystemClock))?;
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:50051").await?;
+/// let sql = sql_service(&party, budgets.clone())?.ok_or("nobody may run SQL here")?;
+/// let server = peer_server(&party, budgets)?;
+/// server.serve_behind(listener, std::future::pending(), |peers| SqlFront::new(peers, sql)).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// If a certificate or the list of tokens cannot be used, or the engine cannot be set up.
+pub fn sql_service(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<Option<SqlFlight>, psi::Error> {
+    let Some(server) = &party.server else { return Ok(None) };
+    if server.clients.is_empty() && server.tokens.is_none() {
+        return Ok(None);
+    }
+    let peers = Keys::of(party)?.pins;
+    let analysts = Analysts::load(&party.name, &server.clients, server.tokens.as_deref(), peers)?;
+    let runtime = sql_runtime(party).map_err(psi::Error::internal)?;
+    let asker = Arc::new(Asker::new(Arc::clone(party), budgets)?);
+    let source = Arc::new(Sessions { party: Arc::clone(party), asker, runtime });
+    SqlFlight::new(source, analysts, SqlLimits::default()).map(Some)
 }

@@ -49,6 +49,13 @@ pub(super) async fn run(arguments: CheckArguments) -> anyhow::Result<()> {
         problems.push(super::print::error_line(&error.into()));
         BTreeMap::new()
     });
+    // What is not there has been said above.
+    let named = party.server.iter().flat_map(|server| server.clients.iter().chain(&server.tokens));
+    if named.clone().all(|file| file.is_file())
+        && let Err(error) = crate::sql_service(&party, source.budgets().clone())
+    {
+        problems.push(error.to_string());
+    }
     let mut out = std::io::stdout();
     for line in explain(&party, &rows) {
         writeln!(out, "{line}")?;

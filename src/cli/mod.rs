@@ -21,6 +21,7 @@ mod repl;
 mod serve;
 mod sql;
 mod stop;
+mod token;
 mod verify;
 
 use std::io::IsTerminal;
@@ -51,6 +52,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Answer peers from this party's tables, as its party.toml allows.
     Serve(serve::ServeArguments),
+    /// A bearer token for an analyst who runs SQL here from elsewhere.
+    Token(token::TokenArguments),
     /// Run SQL as this party: a statement, a file, or a prompt.
     Sql(sql::SqlArguments),
     /// Questions that wait for the operator's word: list them, approve one.
@@ -92,6 +95,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Init(arguments) => return init::run(&arguments),
         Command::Approve(arguments) => return approve::run(&arguments),
         Command::Ledger(arguments) => return ledger::run(&arguments),
+        Command::Token(arguments) => return token::run(&arguments),
         Command::Verify(arguments) => return verify::run(&arguments),
         command => command,
     };

@@ -9,7 +9,7 @@ use datafusion::arrow::json::ArrayWriter;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::error::DataFusionError;
 
-use crate::sql::{PsiGuard, PsiRule, private_query_error};
+use crate::sql::error_words;
 
 /// How a result is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,36 +74,10 @@ fn indented(text: &str) -> String {
 pub(super) fn error_line(error: &anyhow::Error) -> String {
     let engine = error.chain().find_map(|cause| cause.downcast_ref::<DataFusionError>());
     let text = match engine {
-        Some(engine) => match private_query_error(engine) {
-            Some(own) => own.to_string(),
-            None => engine_line(engine),
-        },
+        Some(engine) => error_words(engine),
         None => error.chain().map(ToString::to_string).collect::<Vec<_>>().join(": "),
     };
     text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
-}
-
-/// DataFusion's errors begin with a word for their kind, which says nothing to the one who asked.
-fn engine_line(error: &DataFusionError) -> String {
-    let mut error = error;
-    // The analyzer adds the name of the rule that refused: ours says all there is to say.
-    while let DataFusionError::Context(name, inner) = error
-        && (name == PsiRule::NAME || name == PsiGuard::NAME)
-    {
-        error = inner;
-    }
-    let text = error.strip_backtrace();
-    let mut line = text.as_str();
-    let kinds = [
-        "Error during planning: ",
-        "External error: ",
-        "Invalid or Unsupported Configuration: ",
-        "This feature is not implemented: ",
-    ];
-    while let Some(rest) = kinds.iter().find_map(|kind| line.strip_prefix(kind)) {
-        line = rest;
-    }
-    line.to_owned()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `datafusion-psi serve`: answers peers until it is told to stop.
+//! `datafusion-psi serve`: answers peers, and runs SQL for this party's analysts, until it is told to stop.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use clap::Args;
 use tokio::net::TcpListener;
 
 use super::stop;
+use crate::flight_sql::SqlFront;
 use crate::policy::{Budgets, Party, SystemClock};
 use crate::sql::PolicySource;
 
@@ -38,7 +39,20 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let security = if server.tls.is_some() { "grpc+tls" } else { "grpc" };
     tracing::info!("'{}' answers at {security}://{address}", party.name);
-    crate::peer_server(&party, budgets)?.serve(listener, stop::asked()).await?;
+    let sql = crate::sql_service(&party, budgets.clone())?;
+    let peers = crate::peer_server(&party, budgets)?;
+    match sql {
+        Some(sql) => {
+            tracing::info!("'{}' runs SQL there for its analysts", party.name);
+            let stopping = sql.clone();
+            let stop = async move {
+                stop::asked().await;
+                stopping.stop();
+            };
+            peers.serve_behind(listener, stop, |peers| SqlFront::new(peers, sql)).await?;
+        }
+        None => peers.serve(listener, stop::asked()).await?,
+    }
     tracing::info!("'{}' has stopped", party.name);
     Ok(())
 }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use datafusion::arrow::array::RecordBatch;
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::SessionContext;
 use datafusion::sql::parser::{DFParser, Statement};
 
 use super::print::{Format, print_result};
@@ -52,15 +51,9 @@ pub(super) async fn run(arguments: SqlArguments) -> anyhow::Result<()> {
 
 /// A session of this party: its tables, its peers.
 pub(super) async fn session(party: &Arc<Party>) -> anyhow::Result<SessionContext> {
-    let memory = usize::try_from(party.limits.memory_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
-    let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc()?;
-    let config = SessionConfig::new().with_information_schema(true);
-    let mut ctx = SessionContext::new_with_config_rt(config, runtime);
     let budgets = Budgets::load(party, Arc::new(SystemClock))?;
     let asker = Asker::new(Arc::clone(party), budgets)?.with_observer(progress::observer());
-    crate::register_all(&mut ctx, Arc::new(asker))?;
-    crate::register_tables(&ctx, party).await?;
-    Ok(ctx)
+    Ok(crate::sql_session(party, Arc::new(asker), crate::sql_runtime(party)?).await?)
 }
 
 /// Runs every statement of the text, in order, and prints each result; the first error ends it.

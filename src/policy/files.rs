@@ -40,10 +40,13 @@ impl Party {
                     ),
                 }
             }
-            FileKind::Certificate | FileKind::Key => {
+            FileKind::Certificate | FileKind::Key | FileKind::Tokens => {
                 let opened = std::fs::File::open(&file.path).and_then(|file| file.metadata());
                 let metadata = match opened {
                     Ok(metadata) if metadata.is_file() => metadata,
+                    Ok(_) if file.kind == FileKind::Tokens => {
+                        return error(format!("names '{shown}', which is no file"), "name a text file");
+                    }
                     Ok(_) => return error(format!("names '{shown}', which is no file"), "name a PEM file"),
                     Err(reason) => {
                         let advice = match (file.kind, file.role.contains("[[peer]]")) {
@@ -51,13 +54,16 @@ impl Party {
                             (FileKind::Certificate, false) if file.role.starts_with("clients") => {
                                 "put the analysts' certificates there, or remove the key `clients`"
                             }
+                            (FileKind::Tokens, _) => {
+                                "`datafusion-psi token NAME` prints a line for it; or remove the key `tokens`"
+                            }
                             _ => "`datafusion-psi init` makes a certificate and its key",
                         };
                         return error(format!("names '{shown}', which cannot be read: {reason}"), advice);
                     }
                 };
                 match others_may(&metadata) {
-                    Some(mode) if file.kind == FileKind::Key => error(
+                    Some(mode) if file.kind != FileKind::Certificate => error(
                         format!("names '{shown}', which other users may open (mode {mode:03o})"),
                         "make it this user's alone: chmod 600",
                     ),

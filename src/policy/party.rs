@@ -52,8 +52,10 @@ pub struct Server {
     pub listen: SocketAddr,
     /// The server's certificate and key; `None`: plain text, as `plaintext = true` says in words.
     pub tls: Option<TlsFiles>,
-    /// The certificates of those who may run SQL here as this party; `None`: nobody may.
-    pub clients: Option<PathBuf>,
+    /// Files with the certificates of those who may run SQL here as this party.
+    pub clients: Vec<PathBuf>,
+    /// A file with the hashes of bearer tokens of those who may, too. Where there are neither, nobody may.
+    pub tokens: Option<PathBuf>,
 }
 
 /// A certificate and its private key, in PEM files. Relative paths are already joined to the policy's folder.
@@ -83,6 +85,8 @@ pub(super) enum FileKind {
     Certificate,
     /// A file that its owner alone can read.
     Key,
+    /// The same: a list of tokens.
+    Tokens,
     /// A file, a folder, or a glob whose folder exists.
     Table,
 }

@@ -70,13 +70,14 @@ fn whereabouts(party: &Party, said: &mut Vec<String>) {
                         .to_owned(),
                 );
             }
-            if let Some(clients) = &server.clients {
-                said.push(format!(
-                    "Whoever has a certificate of {} may run SQL there as {}.",
-                    clients.display(),
-                    quoted(&party.name)
-                ));
-            }
+            let mut known: Vec<String> =
+                server.clients.iter().map(|file| format!("a certificate of {}", file.display())).collect();
+            known.extend(server.tokens.iter().map(|file| format!("a token of {}", file.display())));
+            said.push(if known.is_empty() {
+                "Nobody may run SQL there: [server] has neither `clients` nor `tokens`.".to_owned()
+            } else {
+                format!("Whoever has {} may run SQL there as {}.", listed(&known, "or"), quoted(&party.name))
+            });
         }
     }
     for Peer { name, address, certificates, plaintext, .. } in &party.peers {

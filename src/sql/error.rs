@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use datafusion::error::DataFusionError;
 
+use super::rule::{PsiGuard, PsiRule};
 use crate::psi::Error;
 
 /// The error as DataFusion passes it on.
@@ -34,6 +35,33 @@ pub fn private_query_error(error: &DataFusionError) -> Option<&Error> {
         };
     }
     None
+}
+
+/// What an error says to whoever wrote the statement: ours in its own words however deep it lies, the engine's
+/// without its word for their kind, which says nothing.
+pub fn error_words(error: &DataFusionError) -> String {
+    if let Some(own) = private_query_error(error) {
+        return own.to_string();
+    }
+    let mut error = error;
+    // The analyzer adds the name of the rule that refused: ours says all there is to say.
+    while let DataFusionError::Context(name, inner) = error
+        && (name == PsiRule::NAME || name == PsiGuard::NAME)
+    {
+        error = inner;
+    }
+    let text = error.strip_backtrace();
+    let mut line = text.as_str();
+    let kinds = [
+        "Error during planning: ",
+        "External error: ",
+        "Invalid or Unsupported Configuration: ",
+        "This feature is not implemented: ",
+    ];
+    while let Some(rest) = kinds.iter().find_map(|kind| line.strip_prefix(kind)) {
+        line = rest;
+    }
+    line.to_owned()
 }
 
 /// The answer of an [`AnswerCell`](super::AnswerCell), for one of those that read it.

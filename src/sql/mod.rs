@@ -71,7 +71,7 @@ mod totals;
 pub use asker::{Asker, PeerLink};
 pub use catalog::{PeerCatalog, PeerSchema, PeerTable, SharedTable};
 pub use config::PsiConfig;
-pub use error::private_query_error;
+pub use error::{error_words, private_query_error};
 pub use exec::PrivateQueryExec;
 pub use explain::{ColumnErrors, Outcome, PhaseLine, RunReport};
 pub use functions::{

@@ -25,6 +25,10 @@
 //! [`TableSource`] does not know is refused at every method, in the same words whatever it asked for.
 //! `grpc.health.v1.Health` on the same port tells anybody SERVING, or NOT_SERVING once the server stops.
 //!
+//! Whoever runs SQL as this party ([`Analysts`]) comes by the same port and is no peer: a service in front
+//! ([`PeerServer::serve_behind`]) takes the other calls, and those of the peer protocol refuse an analyst as they
+//! refuse a stranger.
+//!
 //! # What is seen
 //! | who | sees |
 //! |---|---|
@@ -60,7 +64,10 @@ mod tests;
 pub use channel::{BatchReceiver, BatchSender, Channel, Counted, Exchange, Lost, Received, Room};
 pub use deadlines::Deadlines;
 pub use driver::drive;
-pub use flight::{Connection, FlightChannel, Incoming, Peer, PeerFlight, PeerServer, ServerLimits, Wire};
+pub use flight::{
+    Analyst, Analysts, Connection, Denied, FlightChannel, Incoming, Line, Peer, PeerFlight, PeerServer, ServerLimits,
+    Wire,
+};
 pub use observer::{Observer, PhaseReport};
 pub use source::{PeerIdentity, SessionEnded, SharedTable, TableSource};
-pub use wire::Frame;
+pub use wire::{Frame, VERSION_PATH};

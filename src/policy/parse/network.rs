@@ -12,11 +12,15 @@ use super::{each, named};
 /// The most certificates of one peer: the old one and the new one, and room for a few machines.
 const CERTIFICATES_MAX: usize = 8;
 
+/// The most files of analysts' certificates.
+const CLIENTS_MAX: usize = 16;
+
 const SERVER: &[Key] = &[
     Key { name: "listen", example: "listen = \"127.0.0.1:50052\"" },
     Key { name: "certificate", example: "certificate = \"tls/advertiser.pem\"" },
     Key { name: "key", example: "key = \"tls/advertiser.key\"" },
     Key { name: "clients", example: "clients = \"tls/analysts.pem\"" },
+    Key { name: "tokens", example: "tokens = \"tls/tokens.txt\"" },
     Key { name: "plaintext", example: "plaintext = true" },
 ];
 const PEER: &[Key] = &[
@@ -79,18 +83,55 @@ pub(super) fn server(
         ));
     }
     let clients = match (section.optional("clients"), &tls) {
-        (None, _) => None,
+        (None, _) => Vec::new(),
         (Some(value), None) => {
             return Err(value.error(
                 "needs TLS, and the server speaks plain text",
                 "remove it, or give the server a certificate and a key",
             ));
         }
-        (Some(value), Some(_)) => {
-            Some(named(value, path, FileKind::Certificate, "clients of [server]".to_owned(), files)?)
-        }
+        (Some(value), Some(tls)) => clients(value, tls, path, files)?,
     };
-    Ok(Server { listen: listen(section.required("listen")?, plaintext)?, tls, clients })
+    let role = "tokens of [server]".to_owned();
+    let tokens = section.optional("tokens");
+    let tokens = tokens.map(|value| named(value, path, FileKind::Tokens, role, files)).transpose()?;
+    Ok(Server { listen: listen(section.required("listen")?, plaintext)?, tls, clients, tokens })
+}
+
+/// The certificates of analysts: a file, or a list of several.
+fn clients(
+    value: &Value<'_, '_>,
+    own: &TlsFiles,
+    path: &Path,
+    files: &mut Vec<NamedFile>,
+) -> Result<Vec<PathBuf>, ConfigError> {
+    let several = if value.is_text() {
+        vec![value.clone()]
+    } else {
+        value.list().map_err(|_| value.another_type("a file or a list of files"))?
+    };
+    if several.is_empty() || several.len() > CLIENTS_MAX {
+        return Err(value.error(
+            format_args!("names {} files", several.len()),
+            format!("name 1 to {CLIENTS_MAX}; one may hold many certificates"),
+        ));
+    }
+    let mut clients: Vec<PathBuf> = Vec::with_capacity(several.len());
+    for value in &several {
+        let shown = names::shown(value.text()?);
+        let file = named(value, path, FileKind::Certificate, "clients of [server]".to_owned(), files)?;
+        if clients.contains(&file) {
+            return Err(value.error(format_args!("names '{shown}' twice"), "name it once"));
+        }
+        if own.certificate == file || own.key == file {
+            return Err(value.error(
+                format_args!("names '{shown}', which is this party's own"),
+                "whoever runs SQL has a certificate of its own: `datafusion-psi init` makes one",
+            ));
+        }
+        clients.push(file);
+    }
+    Ok(clients)
 }
 
 fn listen(value: &Value<'_, '_>, plaintext: bool) -> Result<SocketAddr, ConfigError> {

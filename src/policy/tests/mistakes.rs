@@ -578,6 +578,30 @@ key = "tls/advertiser.key""#,
             "party.toml:8: [server]: 'clients' needs TLS, and the server speaks plain text; remove it, or give the server a certificate and a key",
         ),
         (
+            // analysts named twice
+            r#""tls/analysts.pem""#,
+            r#"["tls/analysts.pem", "tls/analysts.pem"]"#,
+            "party.toml:9: [server]: 'clients' names 'tls/analysts.pem' twice; name it once",
+        ),
+        (
+            // no analysts
+            r#""tls/analysts.pem""#,
+            "[]",
+            "party.toml:9: [server]: 'clients' names 0 files; name 1 to 16; one may hold many certificates",
+        ),
+        (
+            // the party as its own analyst
+            r#""tls/analysts.pem""#,
+            r#""tls/advertiser.pem""#,
+            "party.toml:9: [server]: 'clients' names 'tls/advertiser.pem', which is this party's own; whoever runs SQL has a certificate of its own: `datafusion-psi init` makes one",
+        ),
+        (
+            // tokens that are no file
+            r#"clients = "tls/analysts.pem""#,
+            "tokens = 7",
+            r#"party.toml:9: [server]: 'tokens' is an integer where a string is due; write, for example: tokens = "tls/tokens.txt""#,
+        ),
+        (
             // a peer by certificate, and no certificate of one's own
             r#"certificate = "tls/advertiser.pem"    # the peer protocol and Flight SQL share the port
 key = "tls/advertiser.key"

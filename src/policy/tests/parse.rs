@@ -1,5 +1,5 @@
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 
@@ -24,7 +24,10 @@ fn the_sample_means_what_the_documentation_says() {
     let server = party.server.as_ref().unwrap();
     let tls = TlsFiles { certificate: "conf/tls/advertiser.pem".into(), key: "conf/tls/advertiser.key".into() };
     assert_eq!((server.tls.as_ref(), party.own_tls.as_ref()), (Some(&tls), Some(&tls)));
-    assert_eq!(server.clients.as_deref(), Some(Path::new("conf/tls/analysts.pem")));
+    assert_eq!(
+        (server.clients.as_slice(), &server.tokens),
+        ([PathBuf::from("conf/tls/analysts.pem")].as_slice(), &None)
+    );
     let publisher = party.peer("publisher").unwrap();
     assert_eq!((publisher.address.as_str(), publisher.plaintext), ("grpc+tls://127.0.0.1:50051", false));
     assert_eq!(publisher.certificates, [Path::new("conf/tls/publisher.pem")]);

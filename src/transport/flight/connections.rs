@@ -4,7 +4,8 @@
 //! place of the oldest that is still nobody's; only where known peers hold all of them is the new one closed. So
 //! somebody without a certificate, who opens connections and leaves them, keeps nobody out: to do that he would
 //! have to open a whole table of new ones within the moments that an honest handshake takes. A known peer holds
-//! a bounded number, so that no peer keeps out another.
+//! a bounded number, so that no peer keeps out another; so does an analyst of this party's own, and all analysts
+//! together hold at most half of the table, so that they keep out no peer.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -32,8 +33,24 @@ struct Open {
 
 struct Entry {
     from: SocketAddr,
-    owner: Option<String>,
+    owner: Option<Owner>,
     close: oneshot::Sender<()>,
+}
+
+/// Whose a connection is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Another party's.
+    Peer(String),
+    /// That of somebody who runs SQL as this party.
+    Analyst(String),
+}
+
+impl Owner {
+    fn name(&self) -> &str {
+        let (Owner::Peer(name) | Owner::Analyst(name)) = self;
+        name
+    }
 }
 
 /// One connection's place; given back when dropped.
@@ -82,29 +99,46 @@ impl Connections {
 }
 
 impl Slot {
-    /// A known peer calls on it.
-    pub(super) fn claim(&self, peer: &str) -> Result<(), Error> {
+    /// Somebody who is known calls on it: from now on it is theirs.
+    pub(super) fn claim(&self, owner: Owner) -> Result<(), Error> {
         let all = &self.connections;
         let mut open = all.open();
-        let held = open.connections.values().filter(|entry| entry.owner.as_deref() == Some(peer)).count();
+        let of = |wanted: &dyn Fn(&Owner) -> bool| {
+            open.connections.values().filter(|entry| entry.owner.as_ref().is_some_and(wanted)).count()
+        };
+        let held = of(&|other| *other == owner);
+        let analysts = of(&|other| matches!(other, Owner::Analyst(_)));
         let Some(entry) = open.connections.get_mut(&self.number) else {
             return Err(Error::Environment(format!("{} closes this connection", all.own)));
         };
-        if entry.owner.as_deref() == Some(peer) {
+        if entry.owner.as_ref() == Some(&owner) {
             return Ok(());
         }
         if held >= all.most_per_peer {
             return Err(Error::Environment(format!(
-                "{peer} holds {held} connections with {} already, as many as it may; try again later",
+                "{} holds {held} connections with {} already, as many as it may; try again later",
+                owner.name(),
                 all.own
             )));
         }
-        entry.owner = Some(peer.to_owned());
+        // One connection is not two people's: whoever comes by another's takes nothing away from it.
+        if matches!(owner, Owner::Analyst(_)) && entry.owner.is_none() && analysts >= all.most.div_ceil(2) {
+            return Err(Error::Environment(format!(
+                "analysts hold {analysts} of the {} connections that {} may have, as many as they may; try again later",
+                all.most, all.own
+            )));
+        }
+        entry.owner = Some(owner);
         self.claimed.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Whether a known peer has called on it.
+    /// Its number, which no other connection of the server has had or will have.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether somebody who is known has called on it.
     pub(super) fn claimed(&self) -> bool {
         self.claimed.load(Ordering::Relaxed)
     }
@@ -120,6 +154,14 @@ impl Drop for Slot {
 mod tests {
     use super::*;
 
+    fn peer(name: &str) -> Owner {
+        Owner::Peer(name.to_owned())
+    }
+
+    fn analyst(name: &str) -> Owner {
+        Owner::Analyst(name.to_owned())
+    }
+
     fn from(port: u16) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], port))
     }
@@ -130,13 +172,13 @@ mod tests {
         let (first, mut first_closes) = connections.admit(from(1)).unwrap();
         let (_second, mut second_closes) = connections.admit(from(2)).unwrap();
         let (third, mut third_closes) = connections.admit(from(3)).unwrap();
-        first.claim("publisher").unwrap();
+        first.claim(peer("publisher")).unwrap();
         let (fourth, _fourth_closes) = connections.admit(from(4)).unwrap();
         assert!(
             second_closes.try_recv().is_ok() && first_closes.try_recv().is_err() && third_closes.try_recv().is_err()
         );
-        third.claim("publisher").unwrap();
-        fourth.claim("other").unwrap();
+        third.claim(peer("publisher")).unwrap();
+        fourth.claim(peer("other")).unwrap();
         assert!(connections.admit(from(5)).is_none());
         assert_eq!(connections.count(), 3);
         drop(fourth);
@@ -147,14 +189,27 @@ mod tests {
     fn one_peer_holds_a_bounded_number_and_an_evicted_connection_cannot_be_claimed() {
         let connections = Connections::new("advertiser", 3, 1);
         let (one, _closes) = connections.admit(from(1)).unwrap();
-        one.claim("publisher").unwrap();
-        one.claim("publisher").unwrap();
+        one.claim(peer("publisher")).unwrap();
+        one.claim(peer("publisher")).unwrap();
         let (two, _closes_too) = connections.admit(from(2)).unwrap();
-        let words = two.claim("publisher").unwrap_err().to_string();
+        let words = two.claim(peer("publisher")).unwrap_err().to_string();
         assert!(words.contains("holds 1 connections") && !two.claimed(), "{words}");
-        two.claim("other").unwrap();
+        two.claim(peer("other")).unwrap();
         let (three, _closes_three) = connections.admit(from(3)).unwrap();
         let (_four, _closes_four) = connections.admit(from(4)).unwrap();
-        assert!(three.claim("third").is_err());
+        assert!(three.claim(peer("third")).is_err());
+    }
+    #[test]
+    fn analysts_together_hold_half_of_the_table_so_that_peers_find_room() {
+        let connections = Connections::new("advertiser", 4, 8);
+        let open: Vec<_> = (1..=4).map(|port| connections.admit(from(port)).unwrap()).collect();
+        open[0].0.claim(analyst("ana")).unwrap();
+        open[1].0.claim(analyst("ben")).unwrap();
+        open[1].0.claim(analyst("ben")).unwrap();
+        let words = open[2].0.claim(analyst("ana")).unwrap_err().to_string();
+        assert!(words.contains("analysts hold 2 of the 4") && !open[2].0.claimed(), "{words}");
+        open[2].0.claim(peer("publisher")).unwrap();
+        // A peer of an analyst's name is somebody else.
+        open[3].0.claim(peer("ana")).unwrap();
     }
 }

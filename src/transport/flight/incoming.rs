@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -220,6 +220,37 @@ pub struct Wire {
     pub(super) slot: Arc<Slot>,
 }
 
+impl Wire {
+    /// Where it comes from.
+    pub fn from(&self) -> SocketAddr {
+        self.from
+    }
+
+    /// What tells it from every other connection of its server, and whether it is still open.
+    pub fn line(&self) -> Line {
+        Line { number: self.slot.number(), slot: Arc::downgrade(&self.slot) }
+    }
+}
+
+/// A connection, without keeping it.
+#[derive(Clone)]
+pub struct Line {
+    number: u64,
+    slot: Weak<Slot>,
+}
+
+impl Line {
+    /// A number that no other connection of the server has had or will have.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether the connection is still there.
+    pub fn is_open(&self) -> bool {
+        self.slot.strong_count() > 0
+    }
+}
+
 /// An accepted connection, TLS handshake done.
 ///
 /// It breaks where its place is needed (see the server's limits) or where no known peer calls on it in time.
@@ -252,7 +283,7 @@ impl Connection {
         }
         // Polled on after it has fired, a timer stays ready.
         if !self.closed && !self.wire.slot.claimed() && self.unclaimed.as_mut().poll(context).is_ready() {
-            tracing::info!(from = %self.wire.from, "closed a connection that no known peer has used in time");
+            tracing::info!(from = %self.wire.from, "closed a connection that nobody known has used in time");
             self.closed = true;
         }
         if self.closed { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }

@@ -2,6 +2,8 @@
 //! [`identity`] (who the peer is), [`connect`] and [`incoming`] (the two ends of a connection).
 
 mod address;
+mod analysts;
+mod authorization;
 mod client;
 mod connect;
 mod connections;
@@ -14,8 +16,9 @@ mod server;
 mod service;
 mod shares;
 
+pub use analysts::{Analyst, Analysts, Denied};
 pub use client::{FlightChannel, Peer};
-pub use incoming::{Connection, Incoming, Wire};
+pub use incoming::{Connection, Incoming, Line, Wire};
 pub use server::{PeerServer, ServerLimits};
 pub use service::PeerFlight;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow_flight::flight_service_server::FlightServiceServer;
+use arrow_flight::flight_service_server::{FlightService, FlightServiceServer};
 use chrono::Utc;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -138,13 +138,27 @@ impl<S: TableSource + ?Sized> PeerServer<S> {
     /// [`Error::Caller`] for a server without TLS that others than this machine could reach;
     /// [`Error::Environment`] where the server fails.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+        self.serve_behind(listener, shutdown, |peers| peers).await
+    }
+
+    /// [`serve`](Self::serve), behind another Flight service, which answers some calls itself and hands the peer
+    /// protocol's to the service that it is given.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn serve_behind<F: FlightService>(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+        front: impl FnOnce(PeerFlight<S>) -> F,
+    ) -> Result<(), Error> {
         let incoming = self.incoming(listener)?;
         let flight = self.flight;
         let registry = Arc::clone(&flight.registry);
         // Also when this future is dropped: no session outlives its server.
         let _stop = StopOnDrop(Arc::clone(&registry));
         let drain = flight.limits.drain;
-        let service = FlightServiceServer::new(flight)
+        let service = FlightServiceServer::new(front(flight))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         // The whole server's health, for anybody: no service's name is known, so none can be asked for.

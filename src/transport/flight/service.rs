@@ -22,6 +22,7 @@ use super::super::deadlines::seconds;
 use super::super::source::{PeerIdentity, SharedTable, TableSource};
 use super::super::tls::Pins;
 use super::super::wire::{Control, Frame, Step, VERSION_PATH, sanitise, share_table, step, to_status};
+use super::connections::Owner;
 use super::incoming::Wire;
 use super::registry::{End, Joined, Registry, Running};
 use super::server::ServerLimits;
@@ -76,7 +77,7 @@ impl<S: TableSource + ?Sized> PeerFlight<S> {
             )));
         }
         if let Some(wire) = wire {
-            wire.slot.claim(&peer.name)?;
+            wire.slot.claim(Owner::Peer(peer.name.clone()))?;
         }
         Ok(peer)
     }

@@ -60,9 +60,14 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(found)
 }
 
+/// The bytes of a file that only its owner can read; `what` it is, for the error.
+pub(super) fn secret(path: &Path, what: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
+    bytes(path, |metadata| owner_alone(path, what, metadata))
+}
+
 /// The one private key of a file that only its owner can read.
 pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
-    let bytes = bytes(path, |metadata| owner_alone(path, metadata))?;
+    let bytes = secret(path, "a private key")?;
     let mut keys = PrivateKeyDer::pem_slice_iter(&bytes);
     let found = keys.next().transpose().map_err(|error| wrong(path, format!("is not a PEM file: {error}")))?;
     let Some(found) = found else {
@@ -90,7 +95,7 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
 }
 
 #[cfg(unix)]
-fn owner_alone(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Error> {
+fn owner_alone(path: &Path, what: &str, metadata: &std::fs::Metadata) -> Result<(), Error> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o077 == 0 {
@@ -99,14 +104,14 @@ fn owner_alone(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Error> {
     Err(wrong(
         path,
         format!(
-            "is a private key that other users of this machine can reach (mode {mode:04o}): run 'chmod 600 {}'",
+            "is {what} that other users of this machine can reach (mode {mode:04o}): run 'chmod 600 {}'",
             path.display()
         ),
     ))
 }
 
 #[cfg(not(unix))]
-fn owner_alone(_: &Path, _: &std::fs::Metadata) -> Result<(), Error> {
+fn owner_alone(_: &Path, _: &str, _: &std::fs::Metadata) -> Result<(), Error> {
     Ok(())
 }
 

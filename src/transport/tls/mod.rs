@@ -17,6 +17,10 @@
 //! takes the old one out of its file. No process restarts, and running sessions go on. A file that cannot be used keeps its last good content in force and is logged, once.
 //! Certificate and key cannot be replaced in one step: between the two they do not fit, and the old pair stays.
 //!
+//! # Analysts
+//! Those who run SQL as this party show a certificate of another list, pinned in the same way, or a bearer token. Of a
+//! token the party keeps the SHA-256 alone ([`Tokens`]): it has 256 random bits, so nothing is gained by a slower hash.
+//!
 //! # Secrets
 //! A key file that others can read is refused. Its bytes are wiped after reading; the parsed key lives inside
 //! ring, which does not wipe it. Nothing here shows a key in `Debug`.
@@ -28,6 +32,7 @@ mod make;
 mod pins;
 mod reload;
 mod signature;
+mod tokens;
 mod verifiers;
 
 use std::path::Path;
@@ -42,6 +47,8 @@ pub use credentials::Credentials;
 pub use make::{Made, make, make_for, write};
 pub use pins::{PeerKeys, Pins};
 pub use signature::verify;
+pub(in crate::transport) use tokens::Whose;
+pub use tokens::{Token, Tokens};
 pub(super) use verifiers::distrust;
 
 impl Signer for Credentials {

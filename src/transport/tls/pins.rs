@@ -12,8 +12,11 @@ use super::certificate::{Certificate, fingerprint};
 use super::reload::Reloading;
 use super::{files, signature};
 
-/// The most certificates of one file.
+/// The most certificates of one file of a peer …
 const FILE_PINS_MAX: usize = 8;
+
+/// … and of one of this party's own analysts, who may be many.
+const FILE_ANALYSTS_MAX: usize = 256;
 
 /// Peers and the files of their certificates, read again when they change. Each certificate of a file is a pin, so
 /// that a new one can be added beside the old without a restart.
@@ -44,12 +47,33 @@ impl Pins {
     /// # Errors
     /// [`Error::Caller`] for a file that holds no certificate, or a chain, and for a certificate of two peers.
     pub fn load(peers: impl IntoIterator<Item = (String, Vec<PathBuf>)>) -> Result<Arc<Pins>, Error> {
+        Pins::load_at_most(peers, FILE_PINS_MAX)
+    }
+
+    /// [`load`](Self::load), for the certificates of this party's own analysts, each of which is somebody.
+    ///
+    /// # Errors
+    /// As there, and for a certificate that is also a peer's.
+    pub fn load_analysts(files: &[PathBuf], peers: &Pins) -> Result<Arc<Pins>, Error> {
+        let pins = Pins::load_at_most([(ANALYSTS.to_owned(), files.to_vec())], FILE_ANALYSTS_MAX)?;
+        for held in pins.of(ANALYSTS) {
+            if let Some((peer, _)) = peers.owner(held.der()) {
+                return Err(Error::Caller(format!(
+                    "the certificate sha256:{} is pinned for the peer '{peer}' and named as one of this party's own analysts: nobody is both, so take it out of one of the two files",
+                    fingerprint(held.der())
+                )));
+            }
+        }
+        Ok(pins)
+    }
+
+    fn load_at_most(peers: impl IntoIterator<Item = (String, Vec<PathBuf>)>, most: usize) -> Result<Arc<Pins>, Error> {
         let mut pins = Pins { peers: BTreeMap::new() };
         let mut owners: HashMap<Arc<[u8]>, String> = HashMap::new();
         for (name, paths) in peers {
             for path in paths {
                 let shown = path.display().to_string();
-                let file = Reloading::new(vec![path], read)?;
+                let file = Reloading::new(vec![path], move |paths| read(paths, most))?;
                 for held in file.last().iter() {
                     let other = owners.insert(Arc::clone(held.der()), name.clone()).filter(|other| *other != name);
                     if let Some(other) = other {
@@ -132,6 +156,9 @@ impl Pins {
     }
 }
 
+/// The one name that all certificates of analysts stand under.
+const ANALYSTS: &str = "analysts";
+
 /// The keys of one peer's certificates in force.
 #[derive(Debug, Clone)]
 pub struct PeerKeys {
@@ -149,12 +176,12 @@ impl PeerKeys {
     }
 }
 
-fn read(paths: &[PathBuf]) -> Result<Held, Error> {
+fn read(paths: &[PathBuf], most: usize) -> Result<Held, Error> {
     let [path] = paths else { return Err(Error::internal("a pin is one file")) };
     let wrong = |what: String| Error::Caller(format!("{} holds {what}", path.display()));
     let certificates = files::certificates(path)?;
-    if certificates.len() > FILE_PINS_MAX {
-        return Err(wrong(format!("{} certificates, {FILE_PINS_MAX} are allowed", certificates.len())));
+    if certificates.len() > most {
+        return Err(wrong(format!("{} certificates, {most} are allowed", certificates.len())));
     }
     let held = certificates
         .iter()

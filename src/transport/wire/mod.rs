@@ -11,7 +11,8 @@ mod status;
 pub(crate) use codec::{Decoded, Decoder, Encoder};
 pub(crate) use control::{Control, sanitise};
 pub use frame::Frame;
-pub(crate) use path::{Step, VERSION_PATH, session_path, share_path, share_table, step};
+pub use path::VERSION_PATH;
+pub(crate) use path::{Step, session_path, share_path, share_table, step};
 pub(crate) use status::{PARTY_KEY, from_status, to_status};
 
 /// The most bytes of one message that either side accepts: gRPC's usual limit, set explicitly on both ends.

@@ -3,7 +3,7 @@
 use crate::psi::{Error, Phase, SessionId};
 
 /// The first part of every path: the version of the exchanges' framing.
-pub(crate) const VERSION_PATH: &str = "psi/1";
+pub const VERSION_PATH: &str = "psi/1";
 
 const CONTROL: &str = "control";
 const SHARE: &str = "share";
