@@ -476,7 +476,7 @@ impl FlightSqlService for SqlFlight {
         let name = random_hex()?;
         let most = self.0.limits.statements_per_session_max;
         let mut statements = locked(&call.session.statements);
-        if statements.kept + statements.prepared.len() >= most {
+        if statements.count() >= most {
             return Err(full(most));
         }
         statements.prepared.insert(name.clone(), Prepared { text: Arc::from(query.query), values: None });
