@@ -279,7 +279,8 @@ mod tests {
             ("SET datafusion.runtime.memory_limit = '100G'", "datafusion.runtime.memory_limit"),
             ("SET DataFusion.Runtime.temp_directory = '/'", "untime.temp_directory"),
             ("RESET datafusion.runtime.memory_limit", "datafusion.runtime.memory_limit"),
-            ("BEGIN", "transactions"),
+            ("START TRANSACTION", "transactions"),
+            ("COMMIT", "transactions"),
         ] {
             let refused = reading(text).await.err().unwrap_or_else(|| panic!("{text} is let pass"));
             assert!(refused.code() == Code::PermissionDenied && refused.message().contains(word), "{text}: {refused}");
