@@ -596,6 +596,9 @@ async fn every_limit_is_said_in_words_at_its_number() {
     assert!(words(ana.prepare(one(), None).await.err().unwrap()).contains("keeps 2 prepared statements"));
     let view = ana.execute_update("CREATE VIEW w AS SELECT 1".to_owned(), None).await;
     assert!(words(view.unwrap_err()).contains("keeps 2 prepared statements"));
+    ana.execute_update("CREATE OR REPLACE VIEW v AS SELECT 2".to_owned(), None).await.unwrap();
+    ana.execute_update("DROP VIEW v".to_owned(), None).await.unwrap();
+    ana.execute_update("CREATE VIEW v AS SELECT 1".to_owned(), None).await.unwrap();
     prepared.close().await.unwrap();
     ana.prepare(one(), None).await.unwrap();
     // Text.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use arrow_flight::decode::FlightRecordBatchStream;
-use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::{DoPutError, FlightSqlService, PeekableFlightDataStream};
 use arrow_flight::sql::{
@@ -14,205 +12,26 @@ use arrow_flight::sql::{
     CommandGetCatalogs, CommandGetCrossReference, CommandGetDbSchemas, CommandGetExportedKeys, CommandGetImportedKeys,
     CommandGetPrimaryKeys, CommandGetSqlInfo, CommandGetTableTypes, CommandGetTables, CommandGetXdbcTypeInfo,
     CommandPreparedStatementQuery, CommandPreparedStatementUpdate, CommandStatementIngest, CommandStatementQuery,
-    CommandStatementSubstraitPlan, CommandStatementUpdate, DoPutPreparedStatementResult, ProstMessageExt, SqlInfo,
-    TicketStatementQuery,
+    CommandStatementSubstraitPlan, CommandStatementUpdate, DoPutPreparedStatementResult, SqlInfo, TicketStatementQuery,
 };
-use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo, IpcMessage,
-    SchemaAsIpc, Ticket,
-};
+use arrow_flight::{Action, FlightDescriptor, FlightInfo, Ticket};
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::Schema;
-use datafusion::arrow::ipc::writer::IpcWriteOptions;
-use datafusion::common::ScalarValue;
-use futures::{TryStreamExt, stream};
+use futures::stream;
 use prost::Message;
 use tonic::{Code, Request, Response, Status};
 
 use super::about::{sql_info, types};
+use super::calls::{Data, Info, call, encoded, listing, no_command, no_substrait, no_transactions, parameters, rows};
+use super::catalogs;
 use super::effects::full;
 use super::error::{arrow, status, unimplemented};
-use super::output::of_batch;
-use super::service::{Outcome, SqlFlight};
-use super::session::{Call, locked, random_hex};
-use super::statement::{Kind, Parsed, Prepared, values};
-use super::wire::{CLOSED, CloseSessionResult, SetSessionOptionsRequest};
-use super::{catalogs, options};
-
-type Info = Result<Response<FlightInfo>, Status>;
-type Data = Result<Response<<SqlFlight as FlightService>::DoGetStream>, Status>;
+use super::service::SqlFlight;
+use super::session::{locked, random_hex};
+use super::statement::{Kind, Parsed, Prepared};
 
 /// `CancelQuery`'s answers.
 const QUERY_CANCELLED: i32 = 1;
 const QUERY_NOT_CANCELLABLE: i32 = 3;
-
-/// The caller, as the service in front has found it.
-pub(super) fn call<T>(request: &Request<T>) -> Result<Call, Status> {
-    // Without the front nobody has asked who calls, so nobody is answered.
-    let call = request.extensions().get::<Call>().cloned();
-    call.ok_or_else(|| {
-        status(Code::Unauthenticated, "nobody has checked who calls: serve this service behind SqlFront")
-    })
-}
-
-/// The answer about a command whose rows depend on the command alone: its ticket is the command itself.
-fn listing(command: &impl ProstMessageExt, schema: &Schema, request: Request<FlightDescriptor>) -> Info {
-    call(&request)?;
-    let ticket = Ticket::new(command.as_any().encode_to_vec());
-    let info = FlightInfo::new()
-        .try_with_schema(schema)
-        .map_err(arrow)?
-        .with_endpoint(arrow_flight::FlightEndpoint::new().with_ticket(ticket))
-        .with_descriptor(request.into_inner())
-        .with_total_records(-1)
-        .with_total_bytes(-1);
-    Ok(Response::new(info))
-}
-
-fn rows(batch: RecordBatch) -> Data {
-    Ok(Response::new(of_batch(batch)))
-}
-
-fn encoded(schema: &Schema) -> Result<Bytes, Status> {
-    let IpcMessage(bytes) = SchemaAsIpc::new(schema, &IpcWriteOptions::default()).try_into().map_err(arrow)?;
-    Ok(bytes)
-}
-
-/// The rows of parameters that come with a statement.
-async fn parameters(request: Request<PeekableFlightDataStream>) -> Result<Vec<ScalarValue>, Status> {
-    // Some clients send a first message with the command and nothing else.
-    let messages = request.into_inner().try_filter(|message| std::future::ready(!message.data_header.is_empty()));
-    let messages = messages.map_err(|status| FlightError::Tonic(Box::new(status)));
-    let mut batches: FlightRecordBatchStream = FlightRecordBatchStream::new_from_flight_data(messages);
-    let (mut kept, mut rows) = (Vec::new(), 0);
-    while let Some(batch) = batches.try_next().await.map_err(|error| match error {
-        FlightError::Tonic(status) => *status,
-        other => status(Code::InvalidArgument, &format!("the parameters cannot be read: {other}")),
-    })? {
-        rows += batch.num_rows();
-        kept.push(batch);
-        // Of many rows it is enough to know that they are too many.
-        if rows > 1 {
-            break;
-        }
-    }
-    values(&kept)
-}
-
-fn no_transactions<T>() -> Result<T, Status> {
-    Err(unimplemented(
-        "there are no transactions here",
-        "each statement stands alone, and what it has cost is spent; connect in autocommit mode",
-    ))
-}
-
-fn no_substrait<T>() -> Result<T, Status> {
-    Err(unimplemented("Substrait plans are not taken here", "send SQL"))
-}
-
-impl SqlFlight {
-    /// Runs a statement for its effect.
-    async fn update(&self, call: &Call, text: String, values: Option<Vec<ScalarValue>>) -> Result<i64, Status> {
-        match self.settle(call, text, values).await? {
-            Outcome::Done => Ok(0),
-            Outcome::Planned { name, .. } => {
-                // A private one would be charged, and its answer thrown away.
-                call.session.results.cancel(&name);
-                Err(status(
-                    Code::InvalidArgument,
-                    "this statement has rows, and an update throws them away: run it as a query",
-                ))
-            }
-        }
-    }
-
-    /// The schema of what a command answers.
-    pub(super) async fn schema(&self, request: Request<FlightDescriptor>) -> Result<Bytes, Status> {
-        let call = call(&request)?;
-        match command(request.get_ref())? {
-            Command::CommandStatementQuery(query) => encoded(&self.parsed(&call, query.query).await?.schema()),
-            Command::CommandPreparedStatementQuery(query) => {
-                let prepared = self.prepared(&call, &query.prepared_statement_handle)?;
-                encoded(&self.parsed(&call, prepared.text.to_string()).await?.schema())
-            }
-            _ => Ok(FlightService::get_flight_info(self, request).await?.into_inner().schema),
-        }
-    }
-
-    /// What a poll names: a statement to start, or one that runs.
-    pub(super) async fn poll(
-        &self,
-        call: &Call,
-        request: Request<FlightDescriptor>,
-    ) -> Result<arrow_flight::PollInfo, Status> {
-        let descriptor = request.get_ref().clone();
-        let outcome = match command(&descriptor)? {
-            Command::TicketStatementQuery(running) => {
-                let name = String::from_utf8_lossy(&running.statement_handle).into_owned();
-                let (_, pending) = self.pending(call, &name)?;
-                Outcome::Planned { name, pending }
-            }
-            Command::CommandStatementQuery(query) => self.settle(call, query.query, None).await?,
-            Command::CommandPreparedStatementQuery(query) => {
-                let prepared = self.prepared(call, &query.prepared_statement_handle)?;
-                self.settle(call, prepared.text.to_string(), prepared.values).await?
-            }
-            _ => {
-                let info = FlightService::get_flight_info(self, request).await?.into_inner();
-                return arrow_flight::PollInfo::new().with_info(info).try_with_progress(1.0).map_err(arrow);
-            }
-        };
-        match outcome {
-            Outcome::Done => {
-                let info = self.answer(&outcome, descriptor)?;
-                arrow_flight::PollInfo::new().with_info(info).try_with_progress(1.0).map_err(arrow)
-            }
-            Outcome::Planned { name, pending } => self.polled(call, descriptor, name, &pending).await,
-        }
-    }
-
-    /// The actions beside those that the bindings know.
-    async fn action(&self, call: &Call, action: &Action) -> Result<Option<Vec<u8>>, Status> {
-        let unreadable =
-            |error: prost::DecodeError| status(Code::InvalidArgument, &format!("the action cannot be read: {error}"));
-        match action.r#type.as_str() {
-            "CancelFlightInfo" => {
-                let asked = CancelFlightInfoRequest::decode(action.body.as_ref()).map_err(unreadable)?;
-                let done = asked.info.is_some_and(|info| self.cancel(call, &info));
-                let outcome = if done { CancelStatus::Cancelled } else { CancelStatus::NotCancellable };
-                Ok(Some(CancelFlightInfoResult::new(outcome).encode_to_vec()))
-            }
-            "SetSessionOptions" => {
-                let asked = SetSessionOptionsRequest::decode(action.body.as_ref()).map_err(unreadable)?;
-                let set = |context, _| async move { Ok(options::set_all(&context, asked).await) };
-                Ok(Some(self.on_engine(call, set).await?.encode_to_vec()))
-            }
-            "GetSessionOptions" => {
-                let all = self.on_engine(call, |context, _| async move { Ok(options::all(&context)) });
-                Ok(Some(all.await?.encode_to_vec()))
-            }
-            "CloseSession" => {
-                self.0.sessions.close(&call.session);
-                Ok(Some(CloseSessionResult { status: CLOSED }.encode_to_vec()))
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-/// The command of a descriptor.
-fn command(descriptor: &FlightDescriptor) -> Result<Command, Status> {
-    let read = Any::decode(descriptor.cmd.as_ref()).ok().and_then(|any| Command::try_from(any).ok());
-    match read {
-        Some(Command::Unknown(_)) | None => Err(no_command()),
-        Some(command) => Ok(command),
-    }
-}
-
-fn no_command() -> Status {
-    status(Code::InvalidArgument, "the request is no command of Flight SQL that this server knows")
-}
 
 #[tonic::async_trait]
 impl FlightSqlService for SqlFlight {
@@ -476,7 +295,7 @@ impl FlightSqlService for SqlFlight {
         let name = random_hex()?;
         let most = self.0.limits.statements_per_session_max;
         let mut statements = locked(&call.session.statements);
-        if statements.kept + statements.prepared.len() >= most {
+        if statements.count() >= most {
             return Err(full(most));
         }
         statements.prepared.insert(name.clone(), Prepared { text: Arc::from(query.query), values: None });

@@ -27,28 +27,27 @@ pub(super) async fn run(
     plan: LogicalPlan,
     statements_max: usize,
 ) -> Result<(), Status> {
-    if keeps_something(&plan) {
-        let mut statements = locked(&session.statements);
-        if statements.kept + statements.prepared.len() >= statements_max {
+    let (made, gone) = (made(&plan), gone(&plan));
+    if let Some(name) = &made {
+        let statements = locked(&session.statements);
+        if !statements.kept.contains(name) && statements.count() >= statements_max {
             return Err(full(statements_max));
         }
-        statements.kept += 1;
     }
     match plan {
-        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, session, create).await,
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, session, create).await?,
         plan => {
-            let dropped = match &plan {
-                LogicalPlan::Ddl(DdlStatement::DropTable(drop)) => Some(drop.name.to_string()),
-                _ => None,
-            };
             let done = context.execute_logical_plan(plan).await.map_err(|error| engine(&error))?;
             done.collect().await.map_err(|error| engine(&error))?;
-            if let Some(name) = dropped {
-                locked(&session.tables).remove(&name);
-            }
-            Ok(())
         }
     }
+    let mut statements = locked(&session.statements);
+    statements.kept.extend(made);
+    if let Some(name) = gone {
+        statements.kept.remove(&name);
+        locked(&session.tables).remove(&name);
+    }
+    Ok(())
 }
 
 /// The words where a session holds too much.
@@ -61,20 +60,36 @@ pub(super) fn full(statements_max: usize) -> Status {
     )
 }
 
-fn keeps_something(plan: &LogicalPlan) -> bool {
-    matches!(
-        plan,
-        LogicalPlan::Statement(Statement::Prepare(_))
-            | LogicalPlan::Ddl(
-                DdlStatement::CreateView(_) | DdlStatement::CreateMemoryTable(_) | DdlStatement::CreateCatalogSchema(_)
-            )
-    )
+/// What a statement puts into its session: a table and a view of one name are one thing.
+fn made(plan: &LogicalPlan) -> Option<String> {
+    match plan {
+        LogicalPlan::Statement(Statement::Prepare(prepare)) => Some(format!("statement {}", prepare.name)),
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) => Some(table_key(&table.name)),
+        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => Some(table_key(&view.name)),
+        LogicalPlan::Ddl(DdlStatement::CreateCatalogSchema(schema)) => Some(format!("schema {}", schema.schema_name)),
+        _ => None,
+    }
+}
+
+/// What it takes out of it.
+fn gone(plan: &LogicalPlan) -> Option<String> {
+    match plan {
+        LogicalPlan::Statement(Statement::Deallocate(prepared)) => Some(format!("statement {}", prepared.name)),
+        LogicalPlan::Ddl(DdlStatement::DropTable(table)) => Some(table_key(&table.name)),
+        LogicalPlan::Ddl(DdlStatement::DropView(view)) => Some(table_key(&view.name)),
+        LogicalPlan::Ddl(DdlStatement::DropCatalogSchema(schema)) => Some(format!("schema {}", schema.name)),
+        _ => None,
+    }
+}
+
+fn table_key(name: &TableReference) -> String {
+    format!("table {name}")
 }
 
 /// CREATE TABLE … AS, within the engine's memory, and with everything checked before its query runs: a private one
 /// would be charged for nothing.
 async fn create_table(context: &SessionContext, session: &Session, create: CreateMemoryTable) -> Result<(), Status> {
-    let name = create.name.to_string();
+    let (name, key) = (create.name.to_string(), table_key(&create.name));
     let refuse = |words: String| Err(status(Code::InvalidArgument, &words));
     if create.temporary {
         return refuse(
@@ -114,7 +129,7 @@ async fn create_table(context: &SessionContext, session: &Session, create: Creat
         context.deregister_table(create.name.clone()).map_err(|error| engine(&error))?;
     }
     context.register_table(create.name, Arc::new(table)).map_err(|error| engine(&error))?;
-    locked(&session.tables).insert(name, memory);
+    locked(&session.tables).insert(key, memory);
     Ok(())
 }
 

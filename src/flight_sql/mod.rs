@@ -41,6 +41,7 @@
 //! | an analyst | what `datafusion-psi sql` shows; nothing of other analysts' sessions but what they cost, in `psi.audit` |
 
 mod about;
+mod calls;
 mod catalogs;
 mod commands;
 mod effects;

@@ -8,7 +8,7 @@
 //! | `SET datafusion.runtime.…` | refused: memory and temporary files are the operator's |
 //! | transactions, functions, indexes, catalogs | refused: there are none |
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -31,8 +31,15 @@ const RUNTIME: &str = "datafusion.runtime.";
 #[derive(Default)]
 pub(super) struct Statements {
     pub(super) prepared: HashMap<String, Prepared>,
-    /// How many statements have put something into the session: views, tables, PREPARE.
-    pub(super) kept: usize,
+    /// What statements have put into the session: views, tables, schemas, PREPARE.
+    pub(super) kept: HashSet<String>,
+}
+
+impl Statements {
+    /// How many things a session keeps.
+    pub(super) fn count(&self) -> usize {
+        self.kept.len() + self.prepared.len()
+    }
 }
 
 /// A prepared statement. It is planned anew each time it runs, since tables and shares may have changed.
@@ -272,7 +279,8 @@ mod tests {
             ("SET datafusion.runtime.memory_limit = '100G'", "datafusion.runtime.memory_limit"),
             ("SET DataFusion.Runtime.temp_directory = '/'", "untime.temp_directory"),
             ("RESET datafusion.runtime.memory_limit", "datafusion.runtime.memory_limit"),
-            ("BEGIN", "transactions"),
+            ("START TRANSACTION", "transactions"),
+            ("COMMIT", "transactions"),
         ] {
             let refused = reading(text).await.err().unwrap_or_else(|| panic!("{text} is let pass"));
             assert!(refused.code() == Code::PermissionDenied && refused.message().contains(word), "{text}: {refused}");
