@@ -336,7 +336,7 @@ fn the_demo_answers_every_example_with_the_truth_and_leaves_no_server_behind() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}\n{}", out(&output), err(&output));
-    assert!(out(&output).contains("12 of 12"), "{}", out(&output));
+    assert!(out(&output).contains("13 of 13"), "{}", out(&output));
     let config = folder.path().join("demo/advertising/publisher/party.toml");
     let later = sql(
         &config,

@@ -408,7 +408,7 @@ async fn tools_find_catalogs_schemas_tables_with_columns_and_what_the_server_can
     assert_eq!(listed.len(), 7);
     assert_eq!(plain.list_flights(Criteria::default()).await.unwrap().into_inner().count().await, 0);
     let schema = plain.get_schema(statement(QUESTION)).await.unwrap().into_inner();
-    assert_eq!(Schema::try_from(schema).unwrap(), Schema::new(vec![Field::new("n", DataType::Int64, false)]));
+    assert_eq!(Schema::try_from(schema).unwrap(), Schema::new(vec![Field::new("n", DataType::Int64, true)]));
     assert_eq!(kit.asked(), 0);
 }
 

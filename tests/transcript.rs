@@ -224,6 +224,7 @@ fn another(name: &str, value: &str) -> String {
             let parts: Vec<&str> = value.split(' ').collect();
             format!("{} {} {} {}", parts[0..2].join(" "), plus_one(parts[2]), parts[3], parts[4..].join(" "))
         }
+        "own-groups" => (if value == "no" { "yes" } else { "no" }).to_owned(),
         "filtered-rows" => (if value == "hide" { "reveal" } else { "hide" }).to_owned(),
         "outputs" => "epsilon 1/1".to_owned(),
         "receipts" => (if value == "none" { "x509" } else { "none" }).to_owned(),
@@ -237,6 +238,7 @@ fn also(name: &str) -> &'static [&'static str] {
     match name {
         "version" => &["protocol"],
         "table" => &["peoples"],
+        "own-groups" => &["group", "max_parts"],
         "identifier" => &["identif", "place", "email", "normalis"],
         "normaliser" => &["normalis"],
         "aggregate" => &["amount", "terms for", "COUNT", "place"],

@@ -47,8 +47,15 @@ impl Party {
             Some(file) => format!("certificate = {}", names::toml_text(&file.to_string_lossy())),
             None => "plaintext = true".to_owned(),
         };
+        let own = self.own_tls.as_ref().map_or_else(String::new, |own| {
+            format!(
+                "certificate = {}\nkey = {}\n",
+                names::toml_text(&own.certificate.to_string_lossy()),
+                names::toml_text(&own.key.to_string_lossy())
+            )
+        });
         let text = format!(
-            "[party]\nname = {}\n[[peer]]\nname = {}\naddress = {}\n{known}\n",
+            "[party]\nname = {}\n{own}[[peer]]\nname = {}\naddress = {}\n{known}\n",
             names::toml_text(&self.name),
             names::toml_text(&peer.name),
             names::toml_text(&peer.address),

@@ -83,6 +83,14 @@ pub(super) fn owner_error(owner: &str, table: &str, error: &DataFusionError) -> 
     Error::Environment(format!("'{owner}' cannot read its table '{table}' at the moment; its log says why"))
 }
 
+/// What the peer hears of a table that is over its owner's limits: not its length, which nobody has paid for yet.
+pub(super) fn too_large(owner: &str, table: &str, error: &Error) -> Error {
+    tracing::error!(table, %error, "a shared table is too large for a session");
+    Error::Environment(format!(
+        "'{owner}' cannot answer about its table '{table}', which is over its own limits; its log says more"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use tokio::sync::OnceCell;
 
 use super::ending::EndGuard;
-use super::error::owner_error;
+use super::error::{owner_error, too_large};
 use super::keys::Keys;
 use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, entries_after_filter};
@@ -242,15 +242,6 @@ impl PolicySource {
         || EndGuard::new(end)
     }
 
-    /// What the peer hears of a table that is over this party's limits: not its length.
-    fn too_large(&self, table: &str, error: &Error) -> Error {
-        tracing::error!(table, %error, "a shared table is too large for a session");
-        Error::Environment(format!(
-            "'{}' cannot answer about its table '{table}', which is over its own limits; its log says more",
-            self.party.name
-        ))
-    }
-
     /// Memory that sessions and scans hold of the pool, in bytes.
     #[cfg(test)]
     pub(super) fn memory_held(&self) -> usize {
@@ -435,7 +426,7 @@ impl PolicySource {
         // Charged before the filter is evaluated: whatever happens after it, and how long it takes, is paid for.
         // The prepared table's length bounds what will be announced, whatever the filter.
         let length = persons.table.persons() as u64;
-        limits.check_own(length, 0, parts).map_err(|error| self.too_large(&table, &error))?;
+        limits.check_own(length, 0, parts).map_err(|error| too_large(&self.party.name, &table, &error))?;
         // A length that is padded must not show by the dummies either, whose default delta falls with N.
         let padded = permit.filtered_rows() == FilteredRows::Pad;
         let larger = if padded { persons_max } else { length.max(offer.persons_total()) };

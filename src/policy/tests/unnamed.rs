@@ -31,7 +31,8 @@ fn a_peer_that_no_policy_names_is_asked_on_the_terms_for_anybody_and_on_an_accou
 
 #[test]
 fn a_certificate_is_pinned_as_a_policy_would_pin_it() {
-    let party = Party::parse(ANYBODY, "/etc/psi/party.toml").unwrap();
+    let own = "name = \"publisher\"\ncertificate = \"tls/publisher.pem\"\nkey = \"tls/publisher.key\"";
+    let party = Party::parse(&ANYBODY.replace("name = \"publisher\"", own), "/etc/psi/party.toml").unwrap();
     let peer = UnnamedPeer {
         address: "grpc+tls://shop.example:50051".to_owned(),
         certificate: Some(PathBuf::from("tls/shop.pem")),

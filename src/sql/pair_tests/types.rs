@@ -80,7 +80,8 @@ fn table() -> Vec<Row> {
         rows.push(row(binary, "IF", "x", "c = X'00ff' OR c IS NULL"));
     }
     for time in [DataType::Time32(TimeUnit::Second), DataType::Time32(TimeUnit::Millisecond)] {
-        rows.push(row(time, "F", "x", "c > TIME '10:00:00'"));
+        // The engine compares no such time with one of 64 bits, which is what a literal is.
+        rows.push(row(time, "", "x", "c > TIME '10:00:00'"));
     }
     for time in [DataType::Time64(TimeUnit::Microsecond), DataType::Time64(TimeUnit::Nanosecond)] {
         rows.push(row(time, "F", "x", "c > TIME '10:00:00'"));

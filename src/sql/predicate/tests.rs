@@ -258,7 +258,7 @@ fn refused_filters_name_the_part_that_is_in_the_way() {
         ("CAST('x' AS INT) = days", "cast"),
         ("category = ARRAY['x']", ""),
         ("tags = ARRAY['x']", ""),
-        (deep.as_str(), "ecursion"),
+        (deep.as_str(), "nested too deeply"),
         (chain.as_str(), "more than 2000 terms"),
         (long.as_str(), "bytes, more than"),
     ] {
