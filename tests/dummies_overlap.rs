@@ -82,3 +82,20 @@ fn a_sampler_that_takes_each_dummy_by_a_coin_would_be_seen() {
     let (statistic, degrees) = chi_square(&overlaps(tau, &coin, &coin), &hypergeometric_pmf(tau));
     assert!(statistic > limit(degrees), "{statistic}");
 }
+
+#[test]
+fn a_party_that_adds_all_or_none_of_the_common_dummies_sees_an_overlap_without_any_noise() {
+    // What this deviation gains: nothing stops it, and the security page says so. All of them give τ each time, where
+    // the responder's rule for a minimum expects τ/2 per column; none give 0.
+    let tau = 40;
+    let half = |rng: &mut ChaCha20Rng| choose_half(tau, rng);
+    let all = overlaps(tau, &|_| (0..2 * tau).collect(), &half);
+    assert_eq!(all[tau as usize], ROUNDS as u64);
+    let none = overlaps(tau, &|_| Vec::new(), &half);
+    assert_eq!(none[0], ROUNDS as u64);
+    // The least deviation that gains anything: one dummy more than a half narrows the law, and moves its mean by 1/2.
+    let more = overlaps(tau, &|_| (0..=tau).collect(), &half);
+    let mean =
+        more.iter().enumerate().map(|(overlap, count)| overlap as f64 * *count as f64).sum::<f64>() / ROUNDS as f64;
+    assert!((mean - (tau as f64 + 1.0) / 2.0).abs() < 0.1, "{mean}");
+}
