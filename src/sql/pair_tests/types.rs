@@ -79,13 +79,15 @@ fn table() -> Vec<Row> {
     for binary in [DataType::Binary, DataType::LargeBinary, DataType::BinaryView, DataType::FixedSizeBinary(4)] {
         rows.push(row(binary, "IF", "x", "c = X'00ff' OR c IS NULL"));
     }
-    for time in [DataType::Time32(TimeUnit::Second), DataType::Time32(TimeUnit::Millisecond)] {
-        // The engine compares no such time with one of 64 bits, which is what a literal is.
+    for time in [
+        DataType::Time32(TimeUnit::Second),
+        DataType::Time32(TimeUnit::Millisecond),
+        DataType::Time64(TimeUnit::Microsecond),
+    ] {
+        // The engine compares no such time with one of nanoseconds, which is what a literal is.
         rows.push(row(time, "", "x", "c > TIME '10:00:00'"));
     }
-    for time in [DataType::Time64(TimeUnit::Microsecond), DataType::Time64(TimeUnit::Nanosecond)] {
-        rows.push(row(time, "F", "x", "c > TIME '10:00:00'"));
-    }
+    rows.push(row(DataType::Time64(TimeUnit::Nanosecond), "F", "x", "c > TIME '10:00:00'"));
     for unit in [TimeUnit::Second, TimeUnit::Millisecond, TimeUnit::Microsecond, TimeUnit::Nanosecond] {
         rows.push(row(DataType::Timestamp(unit, None), "F", "x", moment));
     }
