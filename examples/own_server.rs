@@ -10,6 +10,7 @@ use arrow_flight::flight_service_server::FlightServiceServer;
 use datafusion::prelude::{CsvReadOptions, SessionContext};
 use datafusion_psi::{peer_server, register_all};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::transport::Server;
 use two_parties::TwoParties;
 
@@ -29,7 +30,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .add_service(FlightServiceServer::new(peers.flight_service()))
         .add_service(health_service)
         .serve_with_incoming(incoming);
-    let serving = tokio::spawn(server);
+    let mut serving = JoinSet::new();
+    serving.spawn(server);
 
     let mut ctx = SessionContext::new();
     let impressions = parties.file("publisher", "impressions.csv");
@@ -41,6 +43,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Running sessions end in words on both sides, before the server does.
     peers.stop();
-    serving.abort();
+    serving.shutdown().await;
     Ok(())
 }

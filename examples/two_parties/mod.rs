@@ -11,21 +11,24 @@ use std::sync::Arc;
 
 use datafusion_psi::{Asker, Budgets, Party, SystemClock, peer_server};
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 
 /// The folders of an advertiser, which serves its purchases for as long as this lives, and of a publisher, which asks.
 pub(crate) struct TwoParties {
     folder: tempfile::TempDir,
     /// The advertiser's address.
     port: u16,
+    /// Its server, which ends with this.
+    servers: JoinSet<Result<(), datafusion_psi::psi::Error>>,
 }
 
 impl TwoParties {
     /// Writes both folders and starts the advertiser's server.
     pub(crate) async fn start() -> Result<Self, Box<dyn Error>> {
-        let parties = TwoParties::on_disk().await?;
+        let mut parties = TwoParties::on_disk().await?;
         let (advertiser, budgets) = parties.party("advertiser")?;
         let listener = TcpListener::bind(("127.0.0.1", parties.port)).await?;
-        tokio::spawn(peer_server(&advertiser, budgets)?.serve(listener, std::future::pending()));
+        parties.servers.spawn(peer_server(&advertiser, budgets)?.serve(listener, std::future::pending()));
         Ok(parties)
     }
 
@@ -43,7 +46,7 @@ impl TwoParties {
         for name in ["advertiser", "publisher"] {
             Budgets::create(&Party::load(folder.path().join(name).join("party.toml"))?)?;
         }
-        Ok(TwoParties { folder, port })
+        Ok(TwoParties { folder, port, servers: JoinSet::new() })
     }
 
     /// A party's policy and its books.

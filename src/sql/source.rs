@@ -532,7 +532,9 @@ impl TableSource for PolicySource {
             self.ended(peer, SessionEnded { id, outcome: Err(error), sizes, seconds, bytes_up: 0, bytes_down: 0 })
                 .await;
         }
-        begun.map(EndGuard::disarm);
+        if let Some(begun) = begun {
+            begun.disarm();
+        }
         answered
     }
 
