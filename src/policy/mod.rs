@@ -21,7 +21,7 @@
 //! terms alone. A refusal has two texts: the peer hears the rule and the key to ask for, the owner's log the
 //! lines to write and where they go. [`explain`] says in sentences what a policy means, [`sample`] is the
 //! reference of its keys. Whether the files that it names are there is [`Party::check_files`]' question: reading
-//! a policy needs none of them..
+//! a policy needs none of them.
 //!
 //! **Limits.** A policy has at most 1 MiB; a share at most 256 identifiers, aggregates, filter columns and
 //! columns to group by each, of at most 1,024 labels; a peer at most 8 certificates; a budget at most 1,000,000
