@@ -34,7 +34,7 @@ use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::tables::{OpenedTable, TableVersion, open_table};
-use super::totals::{Wanted, position};
+use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
@@ -568,11 +568,4 @@ impl TableSource for PolicySource {
             Err(error) => tracing::error!(peer = peer.name, %session, %error, "the session's end is not in the audit"),
         }
     }
-}
-
-/// The columns that a share names, and no others: not even by name.
-fn shared_schema(share: &Share, table: &Schema) -> SchemaRef {
-    let fields: Vec<_> =
-        share.shared_columns().into_iter().filter_map(|name| table.field_with_name(name).ok().cloned()).collect();
-    Arc::new(Schema::new(fields))
 }

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
+use std::sync::Arc;
+
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt16Array};
 use datafusion::arrow::compute::{and, cast};
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
 
 use super::people::{Word, person_values, person_values_by_label};
 use super::predicate::parse_filter;
 use super::scan::Rows;
-use crate::policy::{NotAllowed, Permit};
+use crate::policy::{NotAllowed, Permit, Share};
 use crate::psi::prepare::{LabelChoice, PreparedTable, label_choice};
 use crate::psi::{Aggregate, Error, Question, WordTerms};
 
@@ -177,4 +179,11 @@ pub(super) fn position(columns: &mut Vec<String>, name: &str) -> usize {
             columns.len() - 1
         }
     }
+}
+
+/// The columns that a share names, and no others: not even by name.
+pub(super) fn shared_schema(share: &Share, table: &Schema) -> SchemaRef {
+    let fields: Vec<_> =
+        share.shared_columns().into_iter().filter_map(|name| table.field_with_name(name).ok().cloned()).collect();
+    Arc::new(Schema::new(fields))
 }
