@@ -10,18 +10,16 @@
 mod meddler;
 #[path = "mutations/plan.rs"]
 mod plan;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arrow::array::LargeBinaryArray;
 use async_trait::async_trait;
-use datafusion_psi::dp::{Charge, Noise, QueryOutputs, Reservation, Settlement};
 use datafusion_psi::psi::{
-    Aggregate, AnswerTerms, Answered, ChainLink, Entries, Error, Fault, FilteredRows, Limits, Offer, OfferTerms,
-    OutputsTerms, Question, Requester, Responder, SessionId, ShareTerms, SizesTerms, WordTerms,
+    Aggregate, Answered, Error, Fault, Offer, Question, Requester, Responder, SessionId, WordTerms,
 };
 use datafusion_psi::transport::{
     Deadlines, Peer, PeerIdentity, PeerServer, ServerLimits, SessionEnded, SharedTable, TableSource, drive,
@@ -33,9 +31,7 @@ use tokio::task::JoinSet;
 
 use meddler::{Meddler, Way};
 use plan::{KINDS, Mutation, Plan, Recorded, below};
-
-const REQUESTER: &str = "publisher";
-const RESPONDER: &str = "advertiser";
+use sessions::{REQUESTER, RESPONDER, entries, word};
 
 /// Mutations of each phase where nothing else is asked for: 2000 sessions in all, under a minute of two cores.
 const MUTATIONS: u64 = 100;
@@ -43,27 +39,6 @@ const MUTATIONS: u64 = 100;
 const WORKERS: u64 = 8;
 /// No run may take longer, whatever happens in it. Stalls end after [`deadlines`].
 const HANGS: Duration = Duration::from_secs(30);
-
-/// A budget that always grants.
-struct Free;
-
-impl Settlement for Free {
-    fn spend(self: Box<Self>) {}
-    fn refund(self: Box<Self>) {}
-}
-
-fn granted() -> Reservation {
-    let charge = Charge { peer: "peer".to_owned(), population: "people".to_owned(), tau: 2, columns: 2 };
-    Reservation::granted(charge, Box::new(Free))
-}
-
-/// Persons `from..to`, each with an e-mail address, every third without a telephone.
-fn entries(from: usize, to: usize, values: Vec<Vec<i128>>) -> Entries {
-    let email: LargeBinaryArray = (from..to).map(|person| Some(format!("{person}@example.com").into_bytes())).collect();
-    let phone: LargeBinaryArray =
-        (from..to).map(|person| (person % 3 > 0).then(|| format!("+1555{person:07}").into_bytes())).collect();
-    Entries::whole(vec![email, phone], values, 0)
-}
 
 /// Whether a text tells of anybody.
 fn names_somebody(text: &str) -> bool {
@@ -100,7 +75,6 @@ impl Values {
     }
 
     fn words(self) -> Vec<WordTerms> {
-        let word = |max, decimals| WordTerms { min: 0, max, decimals, noise: Noise::None };
         match self {
             Values::Responders => vec![word(1, 0), word(1000, 2)],
             Values::Requesters => vec![word(7, 0)],
@@ -121,56 +95,15 @@ impl Values {
     }
 }
 
-fn normalisers() -> Vec<String> {
-    vec!["email/1".to_owned(), "phone/1:US".to_owned()]
-}
-
-fn chain() -> Vec<ChainLink> {
-    vec![ChainLink { seq: 0, hash: [4; 32] }]
-}
-
-/// The share, as far as a session compares it.
-fn published() -> ShareTerms {
-    ShareTerms {
-        table: "purchases".to_owned(),
-        identifiers: vec![],
-        aggregates: vec![],
-        filter_on: vec![],
-        requester_values: None,
-        minimum_matched: 0,
-        filtered_rows: FilteredRows::Hide,
-        sizes: SizesTerms::Private { epsilon: 2.0, delta: None, queries: 10, columns: 2 },
-        outputs: OutputsTerms::Exact,
-        group_by: vec![],
-        max_labels: 1,
-        max_parts: 1,
-        period: "forever".to_owned(),
-        approval: false,
-    }
-}
-
 /// Persons 0..10 here, 6..16 there: four in common.
 fn requester(session: SessionId) -> Requester {
     let asked = Values::of(session);
-    let terms = OfferTerms {
-        session,
-        requester: REQUESTER.to_owned(),
-        responder: RESPONDER.to_owned(),
-        question: asked.question(),
-        normalisers: normalisers(),
-        dummies: 2,
-        ot_width: 2,
-        words: asked.words(),
-        sizes: SizesTerms::Exact { queries: 1 },
-        chain: chain(),
-        published: published(),
-    };
-    let (rng, check) = (ChaCha20Rng::from_seed([session.0[0]; 32]), Box::new(|_: &[ChainLink]| Ok(())));
     let values = match asked {
         Values::Responders => vec![],
         Values::Requesters => vec![(0..10).map(|person| person % 8).collect()],
     };
-    Requester::new(terms, entries(0, 10, values), granted(), None, check, Limits::default(), rng).unwrap()
+    let rng = ChaCha20Rng::from_seed([session.0[0]; 32]);
+    sessions::requester(session, asked.question(), asked.words(), entries(0, 10, values), rng)
 }
 
 /// Answers with real sessions, and notes how each ended.
@@ -197,23 +130,11 @@ impl TableSource for Table {
         if offer.question != asked.question() {
             return Err(Error::Refused("this is not shared".to_owned()));
         }
-        let terms = AnswerTerms {
-            labels: Vec::new(),
-            dummies: 2,
-            words: asked.words(),
-            normalisers: normalisers(),
-            minimum_matched: 0,
-            filtered_rows: FilteredRows::Hide,
-            sizes: published().sizes,
-            outputs: QueryOutputs::Exact,
-            chain: chain(),
-        };
         let values = match asked {
             Values::Responders => vec![vec![1; 10], (6..16).collect()],
             Values::Requesters => vec![],
         };
-        let rng = ChaCha20Rng::seed_from_u64(2);
-        Responder::new(&offer, terms, entries(6, 16, values), granted(), None, Limits::default(), rng)
+        sessions::responder(&offer, asked.words(), entries(6, 16, values))
     }
 
     async fn ended(&self, _: &PeerIdentity, ended: SessionEnded<'_, Responder>) {

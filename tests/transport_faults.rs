@@ -4,16 +4,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod sessions;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arrow::array::LargeBinaryArray;
 use async_trait::async_trait;
-use datafusion_psi::dp::{Charge, Noise, QueryOutputs, Reservation, Settlement};
 use datafusion_psi::psi::{
-    Aggregate, AnswerTerms, Answered, ChainLink, Entries, Error, Fault, FilteredRows, Limits, Offer, OfferTerms,
-    OutputsTerms, Phase, Question, Requester, Responder, SessionId, ShareTerms, SizesTerms, WordTerms,
+    Aggregate, Answered, Error, Fault, Offer, Phase, Question, Requester, Responder, SessionId, WordTerms,
 };
 use datafusion_psi::transport::local::{Direction, Fate, Hook, Message, Recording, pair};
 use datafusion_psi::transport::{
@@ -25,104 +24,28 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-const REQUESTER: &str = "publisher";
-const RESPONDER: &str = "advertiser";
-
-/// A budget that always grants.
-struct Free;
-
-impl Settlement for Free {
-    fn spend(self: Box<Self>) {}
-    fn refund(self: Box<Self>) {}
-}
-
-fn granted() -> Reservation {
-    let charge = Charge { peer: "peer".to_owned(), population: "people".to_owned(), tau: 2, columns: 2 };
-    Reservation::granted(charge, Box::new(Free))
-}
-
-/// Persons `from..to`, each with an e-mail address, every third without a telephone.
-fn entries(from: usize, to: usize, values: Vec<Vec<i128>>) -> Entries {
-    let email: LargeBinaryArray = (from..to).map(|person| Some(format!("{person}@example.com").into_bytes())).collect();
-    let phone: LargeBinaryArray =
-        (from..to).map(|person| (person % 3 > 0).then(|| format!("+1555{person:07}").into_bytes())).collect();
-    Entries::whole(vec![email, phone], values, 0)
-}
+use sessions::{REQUESTER, RESPONDER, entries, word};
 
 fn words() -> Vec<WordTerms> {
-    let word = |max, decimals| WordTerms { min: 0, max, decimals, noise: Noise::None };
     vec![word(1, 0), word(1000, 2)]
-}
-
-fn normalisers() -> Vec<String> {
-    vec!["email/1".to_owned(), "phone/1:US".to_owned()]
-}
-
-fn chain() -> Vec<ChainLink> {
-    vec![ChainLink { seq: 0, hash: [4; 32] }]
-}
-
-/// The share, as far as a session compares it.
-fn published() -> ShareTerms {
-    ShareTerms {
-        table: "purchases".to_owned(),
-        identifiers: vec![],
-        aggregates: vec![],
-        filter_on: vec![],
-        requester_values: None,
-        minimum_matched: 0,
-        filtered_rows: FilteredRows::Hide,
-        sizes: SizesTerms::Private { epsilon: 2.0, delta: None, queries: 10, columns: 2 },
-        outputs: OutputsTerms::Exact,
-        group_by: vec![],
-        max_labels: 1,
-        max_parts: 1,
-        period: "forever".to_owned(),
-        approval: false,
-    }
 }
 
 /// Persons 0..30 here, 20..60 there: ten in common, whose amounts are 20 to 29.
 fn requester(session: SessionId) -> Requester {
-    let terms = OfferTerms {
-        session,
-        requester: REQUESTER.to_owned(),
-        responder: RESPONDER.to_owned(),
-        question: Question {
-            table: "purchases".to_owned(),
-            identifiers: vec!["email".to_owned(), "phone".to_owned()],
-            filter: None,
-            aggregates: vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()],
-            group_by: None,
-            own_groups: false,
-        },
-        normalisers: normalisers(),
-        dummies: 2,
-        ot_width: 2,
-        words: words(),
-        sizes: SizesTerms::Exact { queries: 1 },
-        chain: chain(),
-        published: published(),
+    let question = Question {
+        table: "purchases".to_owned(),
+        identifiers: vec!["email".to_owned(), "phone".to_owned()],
+        filter: None,
+        aggregates: vec![Aggregate::Persons.into(), Aggregate::Sum { column: "amount".to_owned() }.into()],
+        group_by: None,
+        own_groups: false,
     };
-    let (rng, check) = (ChaCha20Rng::seed_from_u64(1), Box::new(|_: &[ChainLink]| Ok(())));
-    Requester::new(terms, entries(0, 30, vec![]), granted(), None, check, Limits::default(), rng).unwrap()
+    sessions::requester(session, question, words(), entries(0, 30, vec![]), ChaCha20Rng::seed_from_u64(1))
 }
 
 fn responder(offer: &Offer) -> Result<Responder, Error> {
-    let terms = AnswerTerms {
-        labels: Vec::new(),
-        dummies: 2,
-        words: words(),
-        normalisers: normalisers(),
-        minimum_matched: 0,
-        filtered_rows: FilteredRows::Hide,
-        sizes: published().sizes,
-        outputs: QueryOutputs::Exact,
-        chain: chain(),
-    };
-    let rng = ChaCha20Rng::seed_from_u64(2);
     let values = vec![vec![1; 40], (20..60).collect()];
-    Responder::new(offer, terms, entries(20, 60, values), granted(), None, Limits::default(), rng)
+    sessions::responder(offer, words(), entries(20, 60, values))
 }
 
 fn patient() -> Deadlines {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use crate::policy::{Budgets, Direction, Party, SystemClock};
-use crate::psi::{Receipt, Role, SignedReceipt, Verifier};
+use crate::psi::{Receipt, Role, SignedReceipt, Verifier, hex_of};
 use crate::sql::Keys;
 use crate::transport::tls::{self, Credentials, Pins};
 
@@ -180,7 +180,7 @@ fn check(stored: &SignedReceipt, asked: bool, peer: &str, known: &Known) -> anyh
 
 fn export(folder: &PathBuf, receipt: &Receipt, stored: &SignedReceipt, asked: bool) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| format!("{} cannot be created", folder.display()))?;
-    let (own, peer) = (hex(&stored.own_signature), hex(&stored.peer_signature));
+    let (own, peer) = (hex_of(&stored.own_signature), hex_of(&stored.peer_signature));
     let (requester_signature, responder_signature) = if asked { (own, peer) } else { (peer, own) };
     let exported = Exported { receipt: stored.text.clone(), requester_signature, responder_signature };
     let path = folder.join(format!("{}.json", receipt.session()));
@@ -204,10 +204,6 @@ fn summary(receipt: &Receipt) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn bytes(hex: &str) -> Option<Vec<u8>> {
     if !hex.len().is_multiple_of(2) || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
@@ -221,7 +217,7 @@ mod tests {
 
     #[test]
     fn hexadecimal_is_read_back_and_nothing_else_is() {
-        assert_eq!(bytes(&hex(&[0, 1, 0xab, 0xff])).unwrap(), [0, 1, 0xab, 0xff]);
+        assert_eq!(bytes(&hex_of(&[0, 1, 0xab, 0xff])).unwrap(), [0, 1, 0xab, 0xff]);
         for text in ["0", "0g", "+1", "é0"] {
             assert_eq!(bytes(text), None, "{text}");
         }

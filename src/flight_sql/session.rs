@@ -17,6 +17,7 @@ use super::error::status;
 use super::limits::SqlLimits;
 use super::results::Results;
 use super::statement::Statements;
+use crate::psi::hex_of;
 use crate::transport::{Analyst, Line};
 
 /// The cookie's name.
@@ -194,5 +195,5 @@ pub(super) fn random_hex() -> Result<String, Status> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|error| status(Code::Internal, &format!("the operating system gives no randomness: {error}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex_of(&bytes))
 }

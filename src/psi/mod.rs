@@ -109,6 +109,7 @@ pub use hello::{
     AGGREGATES_MAX, Answer, CHAIN_LINKS_MAX, ChainLink, LABELS_MAX, Offer, PARTS_MAX, Receipts, VERSION,
     WORDS_PER_ROW_MAX, WordTerms, hello_schema,
 };
+pub(crate) use hex::encode as hex_of;
 pub use limits::Limits;
 pub use matching::{matching_bytes, tag_bytes};
 pub use phase::{COLUMNS_MAX, Phase, UnknownPhase};

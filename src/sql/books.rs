@@ -28,7 +28,7 @@ use super::asker::Asker;
 use super::error::to_datafusion;
 use super::offload::off_runtime;
 use crate::policy::{Account, AuditRow, Balance, Direction, Sizes};
-use crate::psi::{Error, ShareTerms};
+use crate::psi::{Error, ShareTerms, hex_of};
 
 /// The schema's name in SQL.
 pub(super) const SCHEMA: &str = "psi";
@@ -234,7 +234,7 @@ fn audit(rows: &[AuditRow]) -> Result<RecordBatch, Error> {
     columns.number("bytes_out", rows, |row| row.bytes_out);
     columns.number("bytes_in", rows, |row| row.bytes_in);
     columns.flag("signed", rows, |row| row.outcome.as_ref().map(|_| row.receipt.is_some()));
-    columns.text("hash", rows, |row| Some(row.hash.iter().map(|byte| format!("{byte:02x}")).collect()));
+    columns.text("hash", rows, |row| Some(hex_of(&row.hash)));
     columns.finish()
 }
 

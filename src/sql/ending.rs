@@ -3,13 +3,29 @@
 
 use tokio::runtime::Handle;
 
+use crate::policy::{Budgets, Ended};
+use crate::psi::SessionId;
+
 /// Does what a session's end takes, once, unless it was done otherwise: when it is dropped, whatever has dropped it.
 pub(super) struct EndGuard(Option<Box<dyn FnOnce() + Send>>);
 
 impl EndGuard {
     /// `end` may block: it runs on a thread for that.
-    pub(super) fn new(end: impl FnOnce() + Send + 'static) -> Self {
+    fn new(end: impl FnOnce() + Send + 'static) -> Self {
         EndGuard(Some(Box::new(end)))
+    }
+
+    /// Writes the end of a charged session into the audit; `row` is asked for it then.
+    pub(super) fn of_session(
+        budgets: Budgets,
+        session: SessionId,
+        row: impl FnOnce() -> Ended + Send + 'static,
+    ) -> Self {
+        EndGuard::new(move || {
+            if let Err(error) = budgets.ended(session, &row()) {
+                tracing::error!(%session, %error, "the session's end is not in the audit");
+            }
+        })
     }
 
     /// The session has ended, and that was written.

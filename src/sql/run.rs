@@ -406,13 +406,11 @@ fn ended(watcher: &Watcher, started: Instant, answered: Result<&Answered, &Error
 /// engine's. The sizes that it has shown stand in the audit all the same.
 fn given_up(asker: &Asker, watcher: &Arc<Watcher>, session: SessionId) -> impl FnOnce() -> EndGuard + Send + 'static {
     let (budgets, watcher, started) = (asker.budgets().clone(), Arc::clone(watcher), Instant::now());
-    let end = move || {
-        let cancelled = Error::Environment("cancelled by who asked".to_owned());
-        if let Err(error) = budgets.ended(session, &ended(&watcher, started, Err(&cancelled))) {
-            tracing::error!(%session, %error, "the session's end is not in the audit");
-        }
-    };
-    || EndGuard::new(end)
+    move || {
+        EndGuard::of_session(budgets, session, move || {
+            ended(&watcher, started, Err(&Error::Environment("cancelled by who asked".to_owned())))
+        })
+    }
 }
 
 fn note_local(report: &mut RunReport, table: &PreparedTable, unnormalised: u64, seconds: f64) {

@@ -225,21 +225,19 @@ impl PolicySource {
     /// deadline. To be called with the charge, on whose thread it may be that nobody waits for it any more.
     fn given_up(&self, session: SessionId) -> impl FnOnce() -> EndGuard + Send + 'static {
         let (running, budgets, began) = (Arc::clone(&self.running), self.budgets.clone(), Instant::now());
-        let end = move || {
-            running.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
-            let row = Ended {
-                sizes: Vec::new(),
-                dummies: 0,
-                outcome: Err("environment: given up before it was answered".to_owned()),
-                seconds: began.elapsed().as_secs_f64(),
-                bytes: (0, 0),
-                receipt: None,
-            };
-            if let Err(error) = budgets.ended(session, &row) {
-                tracing::error!(%session, %error, "the session's end is not in the audit");
-            }
-        };
-        || EndGuard::new(end)
+        move || {
+            EndGuard::of_session(budgets, session, move || {
+                running.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);
+                Ended {
+                    sizes: Vec::new(),
+                    dummies: 0,
+                    outcome: Err("environment: given up before it was answered".to_owned()),
+                    seconds: began.elapsed().as_secs_f64(),
+                    bytes: (0, 0),
+                    receipt: None,
+                }
+            })
+        }
     }
 
     /// Memory that sessions and scans hold of the pool, in bytes.

@@ -83,24 +83,20 @@ impl History {
         sizes.delta(epsilon)
     }
 
-    /// (ε, δ) of all announced lengths that were padded so far; all there is for one that cannot be read.
-    fn padding(&self) -> (f64, f64) {
-        let spent = |(text, queries): (&str, u64)| {
-            if text == NO_PADDING {
-                return (0.0, 0.0);
-            }
-            let read = text.split_once(' ').and_then(|(epsilon, delta)| {
-                let (numerator, denominator) = epsilon.split_once('/')?;
-                Some((numerator.parse::<f64>().ok()? / denominator.parse::<f64>().ok()?, delta.parse::<f64>().ok()?))
-            });
-            let (epsilon, delta) = read.unwrap_or((f64::INFINITY, f64::INFINITY));
-            // Rounded up: floats may be off by their last digits.
-            (epsilon * queries as f64 * (1.0 + 1e-9), delta * queries as f64 * (1.0 + 1e-9))
-        };
-        self.by(|cost| &cost.padding)
-            .into_iter()
-            .map(spent)
-            .fold((0.0, 0.0), |sum, next| (sum.0 + next.0, sum.1 + next.1))
+    /// (ε₀, δ₀) of the announced lengths that were padded so far, each with the queries that had it.
+    ///
+    /// # Errors
+    /// The sentence about a cost that cannot be read.
+    fn padded(&self) -> Result<Vec<(Fraction, f64, u64)>, String> {
+        let costs = self.by(|cost| &cost.padding).into_iter();
+        // An account that did not pad hid its length, or showed it, as the policy then said in words.
+        costs
+            .filter(|(text, _)| *text != NO_PADDING)
+            .map(|(text, queries)| {
+                let (epsilon, delta) = read_padding(text).ok_or_else(|| unreadable(text))?;
+                Ok((epsilon, delta, queries))
+            })
+            .collect()
     }
 
     /// The queries by one of their costs.
@@ -129,9 +125,19 @@ impl Book {
         let before = history.groups.values().map(|group| group.persons_larger).max();
         let mut plan = self.sizes.plan(before.into_iter().chain(next).max()?)?;
         if !self.sizes.padded {
-            let (epsilon, delta) = history.padding();
-            plan.epsilon = (plan.epsilon - epsilon).max(0.0);
-            plan.delta = (plan.delta - delta).max(0.0);
+            match history.padded() {
+                Ok(padded) => {
+                    for (epsilon, delta, queries) in padded {
+                        // Rounded up: floats may be off by their last digits.
+                        let queries = queries as f64 * (1.0 + 1e-9);
+                        plan.epsilon -= epsilon.to_f64() * queries;
+                        plan.delta -= delta * queries;
+                    }
+                }
+                // What cannot be counted may have been all there is.
+                Err(_) => (plan.epsilon, plan.delta) = (0.0, 0.0),
+            }
+            (plan.epsilon, plan.delta) = (plan.epsilon.max(0.0), plan.delta.max(0.0));
         }
         Some(plan)
     }
@@ -184,12 +190,7 @@ impl Book {
     fn padding_fits(&self, history: &History, queries_max: u64) -> Result<(), String> {
         let Some((each, each_delta)) = read_padding(&self.padding) else { return Ok(()) };
         let (mut sum, mut delta) = (Fraction::zero(), 0.0);
-        for (text, queries) in history.by(|cost| &cost.padding) {
-            // An account that did not pad hid its length, or showed it, as the policy then said in words.
-            if text == NO_PADDING {
-                continue;
-            }
-            let Some((part, part_delta)) = read_padding(text) else { return Err(unreadable(text)) };
+        for (part, part_delta, queries) in history.padded()? {
             sum = sum.plus(&part.times(queries));
             delta += part_delta * queries as f64;
         }
@@ -262,6 +263,13 @@ struct Fraction {
 }
 
 impl Fraction {
+    /// The nearest float.
+    fn to_f64(&self) -> f64 {
+        // A number in decimal digits is read correctly rounded, and an impossible one as infinite.
+        let float = |number: &BigUint| number.to_string().parse().unwrap_or(f64::INFINITY);
+        float(&self.numerator) / float(&self.denominator)
+    }
+
     fn zero() -> Self {
         Fraction { numerator: BigUint::ZERO, denominator: BigUint::from(1u8) }
     }

@@ -105,33 +105,50 @@ fn clients(
     path: &Path,
     files: &mut Vec<NamedFile>,
 ) -> Result<Vec<PathBuf>, ConfigError> {
+    let advice = format!("name 1 to {CLIENTS_MAX}; one may hold many certificates");
+    certificate_files(value, (CLIENTS_MAX, advice), "clients of [server]", path, files, |file| {
+        is_own(own, file).then(|| {
+            let what = "which is this party's own".to_owned();
+            (what, "whoever runs SQL has a certificate of its own: `datafusion-psi init` makes one")
+        })
+    })
+}
+
+/// Files of certificates: one, or a list of 1 to so many (and what to advise where there are others), each once. `wrong` says
+/// of a file what is wrong with it, as the end of a sentence that names it, and what to do.
+fn certificate_files(
+    value: &Value<'_, '_>,
+    (most, advice): (usize, String),
+    role: &str,
+    path: &Path,
+    files: &mut Vec<NamedFile>,
+    wrong: impl Fn(&PathBuf) -> Option<(String, &'static str)>,
+) -> Result<Vec<PathBuf>, ConfigError> {
     let several = if value.is_text() {
         vec![value.clone()]
     } else {
         value.list().map_err(|_| value.another_type("a file or a list of files"))?
     };
-    if several.is_empty() || several.len() > CLIENTS_MAX {
-        return Err(value.error(
-            format_args!("names {} files", several.len()),
-            format!("name 1 to {CLIENTS_MAX}; one may hold many certificates"),
-        ));
+    if several.is_empty() || several.len() > most {
+        return Err(value.error(format_args!("names {} files", several.len()), advice));
     }
-    let mut clients: Vec<PathBuf> = Vec::with_capacity(several.len());
+    let mut found: Vec<PathBuf> = Vec::with_capacity(several.len());
     for value in &several {
         let shown = names::shown(value.text()?);
-        let file = named(value, path, FileKind::Certificate, "clients of [server]".to_owned(), files)?;
-        if clients.contains(&file) {
+        let file = named(value, path, FileKind::Certificate, role.to_owned(), files)?;
+        if found.contains(&file) {
             return Err(value.error(format_args!("names '{shown}' twice"), "name it once"));
         }
-        if own.certificate == file || own.key == file {
-            return Err(value.error(
-                format_args!("names '{shown}', which is this party's own"),
-                "whoever runs SQL has a certificate of its own: `datafusion-psi init` makes one",
-            ));
+        if let Some((what, advice)) = wrong(&file) {
+            return Err(value.error(format_args!("names '{shown}', {what}"), advice));
         }
-        clients.push(file);
+        found.push(file);
     }
-    Ok(clients)
+    Ok(found)
+}
+
+fn is_own(own: &TlsFiles, file: &PathBuf) -> bool {
+    own.certificate == *file || own.key == *file
 }
 
 fn listen(value: &Value<'_, '_>, plaintext: bool) -> Result<SocketAddr, ConfigError> {
@@ -257,39 +274,18 @@ fn certificates(
     path: &Path,
     files: &mut Vec<NamedFile>,
 ) -> Result<Vec<PathBuf>, ConfigError> {
-    let several = if value.is_text() {
-        vec![value.clone()]
-    } else {
-        value.list().map_err(|_| value.another_type("a file or a list of files"))?
-    };
-    if several.is_empty() || several.len() > CERTIFICATES_MAX {
-        return Err(value.error(
-            format_args!("names {} files", several.len()),
-            format!("name 1 to {CERTIFICATES_MAX}, for example: certificate = [\"tls/publisher.pem\", \"tls/publisher-next.pem\"]"),
-        ));
-    }
-    let mut certificates: Vec<PathBuf> = Vec::with_capacity(several.len());
-    for value in &several {
-        let shown = names::shown(value.text()?);
-        let file = named(value, path, FileKind::Certificate, format!("the certificate of {title}"), files)?;
-        if certificates.contains(&file) {
-            return Err(value.error(format_args!("names '{shown}' twice"), "name it once"));
+    let advice = format!(
+        "name 1 to {CERTIFICATES_MAX}, for example: certificate = [\"tls/publisher.pem\", \"tls/publisher-next.pem\"]"
+    );
+    let role = format!("the certificate of {title}");
+    certificate_files(value, (CERTIFICATES_MAX, advice), &role, path, files, |file| {
+        if let Some(other) = peers.iter().find(|peer| peer.certificates.contains(file)) {
+            let what = format!("as does the [[peer]] of line {}", other.line);
+            return Some((what, "a certificate stands for one peer: give each its own"));
         }
-        if let Some(other) = peers.iter().find(|peer| peer.certificates.contains(&file)) {
-            return Err(value.error(
-                format_args!("names '{shown}', as does the [[peer]] of line {}", other.line),
-                "a certificate stands for one peer: give each its own",
-            ));
-        }
-        if party.own_tls.as_ref().is_some_and(|own| own.certificate == file || own.key == file) {
-            return Err(value.error(
-                format_args!("names '{shown}', which is this party's own"),
-                "name the certificate that the peer gave you",
-            ));
-        }
-        certificates.push(file);
-    }
-    Ok(certificates)
+        let own = party.own_tls.as_ref().is_some_and(|own| is_own(own, file));
+        own.then(|| ("which is this party's own".to_owned(), "name the certificate that the peer gave you"))
+    })
 }
 
 fn peer_address(value: &Value<'_, '_>, plaintext: bool) -> Result<String, ConfigError> {

@@ -73,6 +73,8 @@ mod sha256;
 use arrow::array::{Array, ArrayRef, LargeBinaryArray};
 use arrow::datatypes::DataType;
 
+use crate::psi::hex_of;
+
 pub use composite::combine;
 pub use name::{NormaliserNameError, Region};
 
@@ -190,9 +192,9 @@ impl Normaliser {
     /// others as they are. Bytes that are no UTF-8 (`exact/1` over binary) print as `\x` and hex.
     pub fn to_text(&self, identifier: &[u8]) -> String {
         match (self, std::str::from_utf8(identifier)) {
-            (Self::Sha256, _) => sha256::hex(identifier),
+            (Self::Sha256, _) => hex_of(identifier),
             (_, Ok(text)) => text.to_owned(),
-            (_, Err(_)) => format!("\\x{}", sha256::hex(identifier)),
+            (_, Err(_)) => format!("\\x{}", hex_of(identifier)),
         }
     }
 

@@ -25,14 +25,10 @@ pub(super) fn write_bytes(value: &[u8], out: &mut Vec<u8>) -> bool {
     value.len() == HASH_BYTES
 }
 
-/// Lower-case hex.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::psi::hex_of as hex;
     use sha2::{Digest, Sha256};
 
     #[test]
