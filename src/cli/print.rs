@@ -1,11 +1,15 @@
 //! Results as table, CSV or JSON, and errors as one line.
 
 use std::io::Write;
+use std::sync::Arc;
 
 use clap::ValueEnum;
-use datafusion::arrow::array::{Array, RecordBatch, StringArray};
+use datafusion::arrow::array::{Array, ArrayRef, RecordBatch, StringArray};
 use datafusion::arrow::csv::WriterBuilder;
+use datafusion::arrow::datatypes::{Field, Schema};
+use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::ArrayWriter;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::error::DataFusionError;
 
@@ -34,7 +38,7 @@ pub(super) fn print_result(out: &mut impl Write, format: Format, batches: &[Reco
         Format::Csv => {
             let mut writer = WriterBuilder::new().with_header(true).build(&mut *out);
             for batch in batches {
-                writer.write(batch)?;
+                writer.write(&flat(batch)?)?;
             }
         }
         Format::Json => {
@@ -46,6 +50,25 @@ pub(super) fn print_result(out: &mut impl Write, format: Format, batches: &[Reco
         }
     }
     Ok(())
+}
+
+/// The same batch with nested values as text, `[a, b]`: CSV has no lists.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let options = FormatOptions::default();
+    let (mut fields, mut columns) = (Vec::new(), Vec::new());
+    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+        let nested = field.data_type().is_nested();
+        let column = if nested { as_text(column, &options)? } else { Arc::clone(column) };
+        fields.push(Field::new(field.name(), column.data_type().clone(), true));
+        columns.push(column);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}
+
+fn as_text(column: &ArrayRef, options: &FormatOptions<'_>) -> Result<ArrayRef, ArrowError> {
+    let formatter = ArrayFormatter::try_new(column, options)?;
+    let texts = (0..column.len()).map(|row| column.is_valid(row).then(|| formatter.value(row).to_string()));
+    Ok(Arc::new(texts.collect::<StringArray>()))
 }
 
 /// A plan is a text of many lines: a table's borders around it would only hide it.
@@ -82,9 +105,8 @@ pub(super) fn error_line(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use datafusion::arrow::array::{ArrayRef, Int64Array};
+    use datafusion::arrow::array::{Int64Array, ListArray};
+    use datafusion::arrow::datatypes::Int32Type;
 
     use super::*;
     use crate::psi;
@@ -106,6 +128,16 @@ mod tests {
         assert_eq!(printed(Format::Csv), "name,n\n\"a,b\",1\n,\n");
         assert_eq!(printed(Format::Json), "[{\"name\":\"a,b\",\"n\":1},{}]\n");
         assert!(printed(Format::Table).contains("| a,b  | 1 |"));
+    }
+
+    #[test]
+    fn a_list_is_one_field_of_csv() {
+        let sizes: ArrayRef =
+            Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>([Some(vec![Some(7), Some(9)]), None]));
+        let batch = RecordBatch::try_from_iter_with_nullable([("sizes", sizes, true)]).unwrap();
+        let mut out = Vec::new();
+        print_result(&mut out, Format::Csv, &[batch]).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), "sizes\n\"[7, 9]\"\n\"\"\n");
     }
 
     #[test]

@@ -213,7 +213,7 @@ impl Party {
             });
             if let Err(reason) = fits {
                 return Err(refused(&NotAllowed {
-                    what: format!("{aggregate} over '{}': {reason}", share.table),
+                    what: format!("{} over '{}': {reason}", aggregate.aggregate.in_words(), share.table),
                     remedy: None,
                 }));
             }

@@ -191,8 +191,9 @@ fn check_groups(terms: &ShareTerms, question: &Question) -> Result<(), NotAllowe
         check_group_column(terms, column)?;
         if let Some(word) = words.iter().find(|word| word.is_own()) {
             return Err(NotAllowed::never(format!(
-                "{word} cannot be grouped by '{}' of '{}': the label stands at the peer's end of a pair, the value at yours; \
+                "{} cannot be grouped by '{}' of '{}': the label stands at the peer's end of a pair, the value at yours; \
                  group by columns of one's own, or ask for values of the peer's",
+                word.aggregate.in_words(),
                 names::shown(column),
                 terms.table
             )));

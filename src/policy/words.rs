@@ -60,7 +60,8 @@ pub(super) fn word_terms(
     table: &Schema,
 ) -> Result<WordTerms, NotAllowed> {
     let (clip, decimals) = word_clip(terms, &word.aggregate, table)?;
-    let never = |reason: &str| NotAllowed::never(format!("{} over '{}': {reason}", word.aggregate, terms.table));
+    let never =
+        |reason: &str| NotAllowed::never(format!("{} over '{}': {reason}", word.aggregate.in_words(), terms.table));
     let noise = match &terms.outputs {
         OutputsTerms::Exact => dp::Noise::None,
         OutputsTerms::Private { per_query, .. } => {

@@ -104,6 +104,18 @@ impl Aggregate {
             Aggregate::Persons | Aggregate::OwnRows { .. } | Aggregate::OwnSum { .. } => None,
         }
     }
+
+    /// The aggregate as an analyst would call it, for sentences.
+    pub fn in_words(&self) -> String {
+        match self {
+            Aggregate::Persons => "the count of persons".to_owned(),
+            Aggregate::Rows { column } => format!("the count of '{column}'"),
+            Aggregate::Sum { column } => format!("the sum of '{column}'"),
+            Aggregate::Squares { column } => format!("the sum of squares of '{column}'"),
+            Aggregate::OwnRows { value } => format!("the count of value {} of one's own", u16::from(*value) + 1),
+            Aggregate::OwnSum { value, .. } => format!("the sum of value {} of one's own", u16::from(*value) + 1),
+        }
+    }
 }
 
 impl std::fmt::Display for Aggregate {

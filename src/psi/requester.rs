@@ -226,8 +226,9 @@ impl Requester {
         {
             if terms != planned {
                 return Err(Error::Incompatible(format!(
-                    "{}'s terms for {aggregate} have changed since the query was planned; run the query again",
-                    offer.responder
+                    "{}'s terms for {} have changed since the query was planned; run the query again",
+                    offer.responder,
+                    aggregate.aggregate.in_words()
                 )));
             }
             let width = word_width(persons, terms)?;

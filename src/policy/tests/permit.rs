@@ -259,7 +259,9 @@ fn values_of_the_askers_own_are_bounded_inwards_at_the_decimals_that_it_offers()
     let wide = super::permit::party("requester_values = false", "requester_values = { min = 0, max = 1e19 }");
     let text = refused(&wide, &question(&["email"], &[Aggregate::OwnSum { value: 0, decimals: 18 }])).0;
     assert!(
-        text.starts_with("'advertiser' refuses: own-sum(0,18) over 'purchases': 10000000 persons of up to"),
+        text.starts_with(
+            "'advertiser' refuses: the sum of value 1 of one's own over 'purchases': 10000000 persons of up to"
+        ),
         "{text}"
     );
 }
@@ -414,7 +416,7 @@ fn published_noise_that_cannot_be_read_is_refused_before_anything_is_asked() {
         terms.outputs = OutputsTerms::Private { per_query: text.to_owned(), epsilon: 4.0, delta: None, queries: 10 };
         assert_eq!(
             check_question(&terms, &question(&["email"], &[Aggregate::Persons]), &purchases()).unwrap_err().to_string(),
-            "persons over 'purchases': its noise is published in words that this version does not know"
+            "the count of persons over 'purchases': its noise is published in words that this version does not know"
         );
     }
 }

@@ -101,7 +101,7 @@ fn an_answer_on_other_terms_than_the_published_ones_is_refused_by_name() {
         ("filtered-rows", "filtered_rows was hide, is reveal"),
         ("sizes", "sizes was private 2 default 10 3, is private 1 0.001 11 2"),
         ("outputs", "outputs was epsilon 2/5, is epsilon 1/5"),
-        ("word", "terms for persons have changed"),
+        ("word", "terms for the count of persons have changed"),
     ] {
         let outcome = run(&setting, &mut |role, phase, _, batch| {
             let row = (0..batch.num_rows()).find(|row| phase == Phase::Hello && pair(&batch, *row).0 == name);

@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, NullEquality, Result, TableReference};
 use datafusion::datasource::{TableProvider, source_as_provider};
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::expr::{BinaryExpr, Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
     Expr, ExprSchemable, JoinType, LogicalPlan, Operator, Subquery, TableScan, binary_expr,
@@ -192,8 +192,7 @@ impl JoinTree {
     }
 
     fn add_condition(&mut self, condition: &Expr, schema: &DFSchema, columns: &[Expr]) -> Result<()> {
-        let condition = substitute(condition, schema, columns)?;
-        self.conditions.extend(split_conjunction_owned(condition));
+        self.conditions.extend(terms_of(substitute(condition, schema, columns)?));
         Ok(())
     }
 
@@ -273,6 +272,26 @@ impl JoinTree {
             Err(_) => named.to_string(),
         }
     }
+}
+
+/// The terms of a condition that AND joins; `NOT (a OR b)` is `NOT a AND NOT b`, with NULL too (de Morgan holds in SQL's
+/// three-valued logic), so that a term of each side's is not hidden in one of both.
+fn terms_of(condition: Expr) -> Vec<Expr> {
+    let negated = |term: Expr| match term {
+        Expr::Not(inner) => *inner,
+        other => Expr::Not(Box::new(other)),
+    };
+    let split = |term: Expr| match term {
+        Expr::Not(inner) => match *inner {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+                [negated(*left), negated(*right)].into_iter().flat_map(terms_of).collect()
+            }
+            Expr::Not(twice) => terms_of(*twice),
+            other => vec![Expr::Not(Box::new(other))],
+        },
+        other => vec![other],
+    };
+    split_conjunction_owned(condition).into_iter().flat_map(split).collect()
 }
 
 /// Replaces columns, and those that subqueries take from outside, where `replacement` has something.

@@ -236,7 +236,7 @@ async fn remote_conditions_travel_as_text_without_now_and_without_qualifiers() {
         ("p.days BETWEEN 2 AND 1 + 4", Some("((\"days\" >= 2) AND (\"days\" <= 5))")),
         (
             "NOT (p.category LIKE 'to%' OR p.days IS NULL)",
-            Some("(\"category\" NOT LIKE 'to%' AND \"days\" IS NOT NULL)"),
+            Some("(\"category\" NOT LIKE 'to%') AND (\"days\" IS NOT NULL)"),
         ),
         (
             "p.bought_at >= CAST(TIMESTAMP '2026-03-05 12:00:00' AS DATE) - INTERVAL '2 days'",
