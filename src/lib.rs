@@ -139,7 +139,8 @@ pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<
 /// If the engine cannot be set up.
 pub fn sql_runtime(party: &Party) -> Result<Arc<RuntimeEnv>> {
     let memory = usize::try_from(party.limits.memory_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
-    RuntimeEnvBuilder::new().with_memory_limit(memory, 1.0).build_arc()
+    // A list of files that is kept would hide new ones, and rewritten ones' lengths.
+    RuntimeEnvBuilder::new().with_object_list_cache_limit(0).with_memory_limit(memory, 1.0).build_arc()
 }
 
 /// A session of a party, with its tables and its peers: what `datafusion-psi sql` and Flight SQL give.

@@ -31,8 +31,8 @@ fn statement(sql: &str) -> FlightDescriptor {
     FlightDescriptor::new_cmd(command.as_any().encode_to_vec())
 }
 
-/// A setting of private queries; the engine lists it without its prefix.
-const TIMEOUT: &str = "SELECT value FROM information_schema.df_settings WHERE name = 'timeout_seconds'";
+/// A setting of private queries.
+const TIMEOUT: &str = "SELECT value FROM information_schema.df_settings WHERE name = 'psi.timeout_seconds'";
 
 /// A stream that waits for its next message for no longer than a test may.
 async fn within<T>(future: impl Future<Output = T>) -> T {

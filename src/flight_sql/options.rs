@@ -63,17 +63,9 @@ fn wrong(context: &SessionContext, name: &str, value: Option<&str>) -> Option<i3
     }
 }
 
-/// Every setting by the name that SET takes: the engine lists those of extensions, `psi.…`, without their prefix.
+/// Every setting by the name that SET takes.
 fn settings(options: &ConfigOptions) -> Vec<(String, Option<String>)> {
-    let extensions: Vec<_> = options
-        .extensions
-        .iter()
-        .flat_map(|(prefix, extension)| {
-            extension.entries().into_iter().map(move |entry| (format!("{prefix}.{}", entry.key), entry.value))
-        })
-        .collect();
-    let own = options.entries().into_iter().filter(|entry| entry.key.starts_with("datafusion."));
-    own.map(|entry| (entry.key, entry.value)).chain(extensions).collect()
+    options.entries().into_iter().map(|entry| (entry.key, entry.value)).collect()
 }
 
 /// All options as they are now.

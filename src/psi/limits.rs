@@ -100,8 +100,8 @@ impl Limits {
             return Ok(());
         }
         Err(Error::Refused(format!(
-            "{parts} groups of the requester's own over {responder_rows} entries take {transfers} oblivious transfers, and \
-             {TRANSFERS_MAX} are possible: ask with fewer groups"
+            "{parts} groups of the requester's own could take more than the {TRANSFERS_MAX} oblivious transfers that are \
+             possible: ask with fewer groups"
         )))
     }
 }

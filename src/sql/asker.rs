@@ -146,6 +146,13 @@ impl Asker {
         {
             return Ok(Arc::clone(before));
         }
+        if known.contains_key(&peer.name) {
+            return Err(Error::Caller(format!(
+                "this session knows a peer '{}' with another address or certificate already, and its tables would be asked \
+                 there: choose another psi.name for this one",
+                peer.name
+            )));
+        }
         let budgets = self.budgets.of(&party)?;
         let asker = Arc::new(Asker::new(party, budgets)?.with_observer(Arc::clone(&self.observer)));
         known.insert(peer.name.clone(), Arc::clone(&asker));

@@ -136,7 +136,7 @@ impl PrivateQueryExec {
             persons_here: rows,
             persons_there,
             ot_width: self.asker.party().ot.width,
-            cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            cores: rayon::current_num_threads(),
         }
     }
 

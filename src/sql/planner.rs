@@ -26,6 +26,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 use super::asker::Asker;
 use super::exec::PrivateQueryExec;
 use super::query::PrivateQuery;
+use super::rule::Refused;
 
 /// Plans [`PrivateQuery`] nodes and no others.
 #[derive(Debug, Clone)]
@@ -44,21 +45,21 @@ impl PsiPlanner {
 impl ExtensionPlanner for PsiPlanner {
     async fn plan_extension(
         &self,
-        _planner: &dyn PhysicalPlanner,
+        planner: &dyn PhysicalPlanner,
         node: &dyn UserDefinedLogicalNode,
         _logical_inputs: &[&LogicalPlan],
-        physical_inputs: &[Arc<dyn ExecutionPlan>],
-        _session: &dyn Session,
+        _physical_inputs: &[Arc<dyn ExecutionPlan>],
+        session: &dyn Session,
         _planning_ctx: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(refused) = node.as_any().downcast_ref::<Refused>() {
+            return Err(refused.reason());
+        }
         let Some(query) = node.as_any().downcast_ref::<PrivateQuery>() else { return Ok(None) };
-        let [input] = physical_inputs else {
-            return Err(DataFusionError::Internal(format!(
-                "a private query has one input, not {}",
-                physical_inputs.len()
-            )));
-        };
-        let exec = PrivateQueryExec::new(query.clone(), Arc::clone(input), self.asker.who_asks(&query.peer))?;
+        // No input of the node's, see there: nothing has optimised it yet.
+        let local = session.optimize(&query.local)?;
+        let input = planner.create_physical_plan(&local, session).await?;
+        let exec = PrivateQueryExec::new(query.clone(), input, self.asker.who_asks(&query.peer))?;
         Ok(Some(Arc::new(exec)))
     }
 }
@@ -110,7 +111,8 @@ impl PsiQueryPlanner {
         let mut planned = VecDeque::with_capacity(queries.len());
         for query in queries {
             // Its local side may itself hold one.
-            let local = Box::pin(self.planned_first(other, &query.local, session)).await?;
+            let local = session.optimize(&query.local)?;
+            let local = Box::pin(self.planned_first(other, &local, session)).await?;
             let input = other.create_physical_plan(&local, session).await?;
             let asker = self.psi.asker.who_asks(&query.peer);
             let scan = planned_scan(query, input, asker)?;

@@ -6,7 +6,9 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use datafusion::arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchemaRef, DataFusionError, Result};
+use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use tokio::sync::OnceCell;
 
@@ -158,6 +160,7 @@ impl PartialEq for PrivateQuery {
         self.peer == other.peer
             && self.shared.terms == other.shared.terms
             && self.local == other.local
+            && reads_the_same(&self.local, &other.local)
             && self.terms == other.terms
             && self.groups == other.groups
             && self.own_values == other.own_values
@@ -182,6 +185,30 @@ impl Hash for PrivateQuery {
     }
 }
 
+/// Whether two equal plans read the very same tables. The engine compares scans by the table's name alone, and names are
+/// not enough: two files that were read without a name, or a view over a table that has been replaced since.
+fn reads_the_same(one: &LogicalPlan, other: &LogicalPlan) -> bool {
+    let (one, other) = (tables(one), tables(other));
+    one.len() == other.len() && one.iter().zip(&other).all(|(one, other)| std::ptr::addr_eq(*one, *other))
+}
+
+/// Where the tables of a plan are in memory, those of its subqueries too, in the plan's order. A plan that cannot be walked
+/// to its end gives fewer, and then holds none that another would not have.
+fn tables(plan: &LogicalPlan) -> Vec<*const ()> {
+    let mut tables = Vec::new();
+    let walked = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            tables.push(match source_as_provider(&scan.source) {
+                Ok(provider) => Arc::as_ptr(&provider).cast(),
+                Err(_) => Arc::as_ptr(&scan.source).cast(),
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(walked.is_ok(), "the closure never fails");
+    tables
+}
+
 impl PartialOrd for PrivateQuery {
     /// Equal nodes are equal; others have no order.
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -194,8 +221,10 @@ impl UserDefinedLogicalNodeCore for PrivateQuery {
         "PrivateQuery"
     }
 
+    /// None, for whoever rewrites plans: the local side is optimised and planned by itself. A condition above this node is
+    /// one on the answer, and the engine would push what names no column of it (`random() < 0.5`, a subquery) below.
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        vec![&self.local]
+        Vec::new()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -229,16 +258,13 @@ impl UserDefinedLogicalNodeCore for PrivateQuery {
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
-        let [local] = <[LogicalPlan; 1]>::try_from(inputs).map_err(|inputs| {
-            DataFusionError::Internal(format!("a private query has one input, not {}", inputs.len()))
-        })?;
-        if !exprs.is_empty() || local.schema().fields().len() != self.local.schema().fields().len() {
-            return Err(DataFusionError::Internal("a rewrite changed the columns of a private query".to_owned()));
+        if !exprs.is_empty() || !inputs.is_empty() {
+            return Err(DataFusionError::Internal("a rewrite gave a private query inputs or expressions".to_owned()));
         }
-        Ok(PrivateQuery { local, ..self.clone() })
+        Ok(self.clone())
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        Some(vec![(0..self.local.schema().fields().len()).collect()])
+        Some(Vec::new())
     }
 }

@@ -441,12 +441,16 @@ impl PolicySource {
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
         let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
         limits.check_dummies(offered, dummies)?;
-        let memory = set_aside(&self.engine, &self.party, &offer, length, permit.labels.len(), dummies.max(offered))?;
+        let set_aside =
+            || set_aside(&self.engine, &self.party, &offer, length, permit.labels.len(), dummies.max(offered));
+        // Whether there is memory for it says something of the length: before the charge only where that is told anyway.
+        let early = if padded { None } else { Some(set_aside()?) };
         let given_up = self.given_up(offer.session);
         let (reservation, given_up, chain) = off_runtime(move || {
-            // Before the charge, by shape alone: the table's length bounds what will be announced, but for fillers.
+            // Before the charge, by what does not follow from a padded table: what will be announced, but for fillers.
             let dummy_rows = dummies.max(offered).saturating_mul(u64::from(columns)).saturating_mul(parts as u64);
-            limits.check_transfers(length.saturating_add(dummy_rows), parts)?;
+            let most = if padded { persons_max } else { length };
+            limits.check_transfers(most.saturating_add(dummy_rows), parts)?;
             let reservation = account.charge(dummies.max(offered), columns, &asked)?;
             // From here on there is an end to be written, whatever it is.
             Ok::<_, Error>((reservation, given_up(), books.chain(&name)))
@@ -454,6 +458,10 @@ impl PolicySource {
         .await??;
         *begun = Some(given_up);
         let chain = chain?;
+        let memory = match early {
+            Some(memory) => memory,
+            None => set_aside()?,
+        };
         self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
 
         let rows = self.rows(&opened, &table, &wanted, &persons).await?;

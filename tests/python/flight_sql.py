@@ -216,7 +216,7 @@ class FlightSql(unittest.TestCase):
             self.assertEqual(connection.adbc_get_table_schema("readers").names, ["person", "email", "amount"])
 
     def test_settings_stick_to_a_connection(self):
-        setting = "SELECT value FROM information_schema.df_settings WHERE name = 'timeout_seconds'"
+        setting = "SELECT value FROM information_schema.df_settings WHERE name = 'psi.timeout_seconds'"
         for extra in [{}, {DatabaseOptions.WITH_COOKIE_MIDDLEWARE.value: "true"}]:
             with self.parties.connect(self.parties.by_token() | extra) as connection, connection.cursor() as cursor:
                 cursor.execute("SET psi.timeout_seconds = 123")

@@ -1,6 +1,7 @@
 //! Both halves of the room against each other: SQL at one party, policy and files at the other.
 
 mod answers;
+mod apart;
 mod external;
 mod frames;
 mod groups;

@@ -1,8 +1,12 @@
 //! Plans that reach the optimizer without having been through the rule: refused.
 
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DataFusionError, Result};
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::common::{DFSchemaRef, DataFusionError, Result};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
 use super::super::functions::PrivateAggregateKind;
@@ -29,15 +33,70 @@ impl OptimizerRule for PsiGuard {
     fn rewrite(
         &self,
         plan: LogicalPlan,
-        _config: &dyn OptimizerConfig,
+        config: &dyn OptimizerConfig,
     ) -> Result<Transformed<LogicalPlan>, DataFusionError> {
-        if unanalyzed(&plan)? {
-            return refused(
-                "a statement over a peer's table cannot be prepared: preparing rearranges its joins before the match order is \
-                 read; send the statement itself each time",
-            );
+        if !unanalyzed(&plan)? {
+            return Ok(Transformed::no(plan));
         }
-        Ok(Transformed::no(plan))
+        if config.options().optimizer.skip_failed_rules {
+            // An error would be a warning then, and the plan would be kept: it must not be one that can be asked.
+            return Ok(Transformed::yes(Refused::in_place_of(&plan)));
+        }
+        refused(REASON)
+    }
+}
+
+const REASON: &str = "a statement over a peer's table cannot be prepared: preparing rearranges its joins before the match \
+                      order is read; send the statement itself each time";
+
+/// What is left of a plan that nobody may run: its columns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(in crate::sql) struct Refused(DFSchemaRef);
+
+impl Refused {
+    fn in_place_of(plan: &LogicalPlan) -> LogicalPlan {
+        LogicalPlan::Extension(Extension { node: Arc::new(Refused(Arc::clone(plan.schema()))) })
+    }
+
+    /// Why it cannot be planned.
+    pub(in crate::sql) fn reason(&self) -> DataFusionError {
+        DataFusionError::Plan(REASON.to_owned())
+    }
+}
+
+impl PartialOrd for Refused {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Refused {
+    fn name(&self) -> &str {
+        "Refused"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        Vec::new()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.0
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Refused: {REASON}")
+    }
+
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Ok(self.clone())
+    }
+
+    fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        Some(Vec::new())
     }
 }
 

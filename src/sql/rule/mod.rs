@@ -31,6 +31,7 @@ use super::predicate::Moment;
 use super::query::PrivateQuery;
 
 pub use guard::PsiGuard;
+pub(super) use guard::Refused;
 
 /// The rule that makes [`PrivateQuery`] nodes, and the one place where a plan over a peer's table is
 /// allowed or refused. It fails closed: after it, no plan reads a peer's table.
@@ -66,6 +67,8 @@ impl AnalyzerRule for PsiRule {
             }
             let moment = moment.get_or_insert_with(|| Moment::now(options));
             let mut query = build::private_query(aggregate, first, float_decimals, moment)?;
+            // The walk below does not see into it.
+            leftovers::refuse_leftovers(&query.local)?;
             // Equal queries of one statement, as a CTE that is used twice becomes, are one question: one
             // session, one charge.
             match queries.iter().find(|known| **known == query) {
