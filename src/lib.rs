@@ -70,12 +70,15 @@ use transport::{Analysts, Deadlines, ServerLimits};
 /// `psi_sha256`, the settings `psi.…`, the analyzer rule and the planner. The session is otherwise unchanged, and a query
 /// planner that it has stays in use for everything else.
 ///
-/// Call it after any analyzer rules of your own: the rule has to be the last.
+/// Call it once per session, after any analyzer rules of your own: the rule has to be the last. Sessions that share a
+/// catalog may share an asker.
 ///
 /// # Errors
-/// If a peer has the name of a schema that exists already, or the default catalog takes no schemas.
+/// If a peer has the name of another schema, or the default catalog takes no schemas.
 pub fn register_all(ctx: &mut SessionContext, asker: Arc<Asker>) -> Result<()> {
-    sql::register(ctx, asker.catalogs())?;
+    // Before anything is changed.
+    sql::has_books(ctx, &asker)?;
+    sql::register(ctx, asker.schemas())?;
     sql::register_books(ctx, &asker)?;
     sql::register_external_tables(ctx, &asker);
     sql::install_psi_planner(ctx, asker);

@@ -627,6 +627,45 @@ async fn every_limit_is_said_in_words_at_its_number() {
 }
 
 #[tokio::test]
+async fn a_table_made_from_a_private_query_counts_as_running_and_ends_with_its_session() {
+    let limits = SqlLimits { running_max: 1, running_per_analyst_max: 1, ..SqlLimits::default() };
+    let kit = Kit::with(limits, true).await;
+    let (mut ana, mut ben) = (kit.ana().await, kit.ben().await);
+    assert!(query(&mut ben, "SELECT 1").await.is_ok());
+    kit.network.hold_after(40_000);
+    let making =
+        tokio::spawn(async move { ana.execute_update(format!("CREATE TABLE found AS {QUESTION}"), None).await });
+    for _ in 0..400 {
+        if kit.shop.sessions().unwrap().len() == 1 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    let busy = query(&mut ben, "SELECT 1").await.unwrap_err();
+    assert!(busy.contains("0 statements of yours run here, and 1 of all"), "{busy}");
+    kit.sql.stop();
+    let ended = within(making).await.unwrap().unwrap_err().to_string();
+    assert!(ended.contains("its session was closed"), "{ended}");
+    is_over(&kit).await;
+}
+
+#[tokio::test]
+async fn texts_that_a_session_keeps_have_a_limit_together() {
+    let limits = SqlLimits { text_bytes_per_session_max: 300, ..SqlLimits::default() };
+    let kit = Kit::with(limits, true).await;
+    let mut ana = kit.ana().await;
+    let long = format!("SELECT '{}' AS x", "x".repeat(84));
+    let prepared = ana.prepare(long.clone(), None).await.unwrap();
+    ana.execute_update(format!("CREATE VIEW v AS {long}"), None).await.unwrap();
+    let full = ana.execute(long.clone(), None).await.unwrap_err().to_string();
+    assert!(full.contains("more than 300 bytes of text together"), "{full}");
+    assert!(ana.prepare(long.clone(), None).await.is_err());
+    prepared.close().await.unwrap();
+    let info = ana.execute(long.clone(), None).await.unwrap();
+    rows(&mut ana, info).await.unwrap();
+}
+
+#[tokio::test]
 async fn what_nobody_uses_is_given_up_and_a_session_ends_with_its_connection() {
     let limits = SqlLimits {
         session_idle: Duration::from_millis(1500),

@@ -298,6 +298,7 @@ impl FlightSqlService for SqlFlight {
         if statements.count() >= most {
             return Err(full(most));
         }
+        call.session.room_for_text(&statements, query.query.len(), &self.0.limits)?;
         statements.prepared.insert(name.clone(), Prepared { text: Arc::from(query.query), values: None });
         Ok(ActionCreatePreparedStatementResult {
             prepared_statement_handle: name.into(),

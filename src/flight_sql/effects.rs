@@ -14,25 +14,52 @@ use futures::StreamExt;
 use tonic::{Code, Status};
 
 use super::error::{engine, status};
+use super::limits::SqlLimits;
 use super::session::{Session, locked};
-use super::statement::{is_operators, operators};
+use super::statement::{Kept, is_operators, operators};
 
-/// The memory of a session's tables, by their names: the engine's pool knows of it for as long as they stand.
-pub(super) type Tables = HashMap<String, MemoryReservation>;
+/// The memory of a session's tables: the engine's pool knows of it for as long as they stand, and longer where a view or a
+/// result that waits may still hold the rows of one that is gone.
+#[derive(Default)]
+pub(super) struct Tables {
+    /// By the tables' names.
+    held: HashMap<String, MemoryReservation>,
+    /// Of tables that were dropped or replaced.
+    gone: Vec<MemoryReservation>,
+}
+
+impl Tables {
+    /// Keeps the memory of a table that is dropped, until [`let_go`](Self::let_go).
+    pub(super) fn drop_table(&mut self, name: &str) {
+        self.gone.extend(self.held.remove(name));
+    }
+
+    /// Gives the memory of dropped tables back: when nothing of the session can hold their rows any more.
+    pub(super) fn let_go(&mut self) {
+        self.gone.clear();
+    }
+}
+
+/// Whether a statement has a query of its own, and so runs as long as one.
+pub(super) fn has_query(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(_)))
+}
 
 /// Runs it.
 pub(super) async fn run(
     context: &SessionContext,
     session: &Session,
     plan: LogicalPlan,
-    statements_max: usize,
+    text_bytes: usize,
+    limits: &SqlLimits,
 ) -> Result<(), Status> {
     let (made, gone) = (made(&plan), gone(&plan));
-    if let Some(name) = &made {
+    if let Some((name, _)) = &made {
         let statements = locked(&session.statements);
-        if !statements.kept.contains(name) && statements.count() >= statements_max {
-            return Err(full(statements_max));
+        if !statements.kept.contains_key(name) && statements.count() >= limits.statements_per_session_max {
+            return Err(full(limits.statements_per_session_max));
         }
+        session.room_for_text(&statements, text_bytes, limits)?;
     }
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(create)) => create_table(context, session, create).await?,
@@ -41,11 +68,13 @@ pub(super) async fn run(
             done.collect().await.map_err(|error| engine(&error))?;
         }
     }
-    let mut statements = locked(&session.statements);
-    statements.kept.extend(made);
+    {
+        let mut statements = locked(&session.statements);
+        statements.kept.extend(made.map(|(name, plan)| (name, Kept { bytes: text_bytes, plan })));
+        gone.as_ref().map(|name| statements.kept.remove(name));
+    }
     if let Some(name) = gone {
-        statements.kept.remove(&name);
-        locked(&session.tables).remove(&name);
+        session.give_up_table(&name);
     }
     Ok(())
 }
@@ -60,13 +89,15 @@ pub(super) fn full(statements_max: usize) -> Status {
     )
 }
 
-/// What a statement puts into its session: a table and a view of one name are one thing.
-fn made(plan: &LogicalPlan) -> Option<String> {
+/// What a statement puts into its session, and whether it is a plan: a table and a view of one name are one thing.
+fn made(plan: &LogicalPlan) -> Option<(String, bool)> {
     match plan {
-        LogicalPlan::Statement(Statement::Prepare(prepare)) => Some(format!("statement {}", prepare.name)),
-        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) => Some(table_key(&table.name)),
-        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => Some(table_key(&view.name)),
-        LogicalPlan::Ddl(DdlStatement::CreateCatalogSchema(schema)) => Some(format!("schema {}", schema.schema_name)),
+        LogicalPlan::Statement(Statement::Prepare(prepare)) => Some((format!("statement {}", prepare.name), true)),
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) => Some((table_key(&table.name), false)),
+        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => Some((table_key(&view.name), true)),
+        LogicalPlan::Ddl(DdlStatement::CreateCatalogSchema(schema)) => {
+            Some((format!("schema {}", schema.schema_name), false))
+        }
         _ => None,
     }
 }
@@ -129,7 +160,8 @@ async fn create_table(context: &SessionContext, session: &Session, create: Creat
         context.deregister_table(create.name.clone()).map_err(|error| engine(&error))?;
     }
     context.register_table(create.name, Arc::new(table)).map_err(|error| engine(&error))?;
-    locked(&session.tables).insert(key, memory);
+    session.give_up_table(&key);
+    locked(&session.tables).held.insert(key, memory);
     Ok(())
 }
 

@@ -24,6 +24,9 @@ pub struct SqlLimits {
     pub running_per_analyst_max: usize,
     /// Bytes of one statement's text.
     pub text_bytes_max: usize,
+    /// Bytes of all texts that one session keeps: prepared statements with their values, views, and statements whose
+    /// results wait.
+    pub text_bytes_per_session_max: usize,
     /// How long a poll waits for news before it says that there are none.
     pub poll_wait: Duration,
     /// How long a listing waits for a peer that has not said yet what it shares.
@@ -32,7 +35,7 @@ pub struct SqlLimits {
 
 impl Default for SqlLimits {
     /// 64 sessions, 16 of one analyst, closed after 30 minutes; 256 statements and 256 results a session, results given
-    /// up after 10 minutes; 16 running statements, 8 of one analyst; 1 MiB of text; 500 ms for a poll, 3 s for a peer.
+    /// up after 10 minutes; 16 running statements, 8 of one analyst; 1 MiB of text, 4 MiB in a session; 500 ms for a poll, 3 s for a peer.
     fn default() -> Self {
         SqlLimits {
             sessions_max: 64,
@@ -44,6 +47,7 @@ impl Default for SqlLimits {
             running_max: 16,
             running_per_analyst_max: 8,
             text_bytes_max: 1 << 20,
+            text_bytes_per_session_max: 4 << 20,
             poll_wait: Duration::from_millis(500),
             peer_wait: Duration::from_secs(3),
         }

@@ -16,9 +16,10 @@
 //! PollFlightInfo  instead of the first: starts it, says how far it is, gives the ticket with the first rows
 //! ```
 //! A ticket is 16 random bytes, belongs to the analyst who asked, and is fetched once: a call that a client repeats
-//! runs nothing and charges nothing a second time. A stream that is dropped, `CancelFlightInfo`, `CancelQuery`,
-//! `CloseSession` and the end of the connection's session end what runs, on both sides of a private query; what it was
-//! charged stays charged.
+//! runs nothing and charges nothing a second time (a first poll that is repeated is a new statement). A stream that is
+//! dropped, with its connection or without, `CancelFlightInfo`, `CancelQuery` and `CloseSession` end what runs, on both
+//! sides of a private query; what was polled and is waited for no longer ends when its time is up. What was charged
+//! stays charged.
 //!
 //! Statements without rows (SET, CREATE VIEW, CREATE TABLE … AS and the like) run when they are asked for, and stick
 //! to the session: that of the connection, or of the cookie that the first answer sets. What would read or write
@@ -29,8 +30,8 @@
 //! answer peers.
 //!
 //! # Limits
-//! See [`SqlLimits`]; messages have at most 4 MiB, as on the rest of the port; the memory of all sessions together is
-//! that of the engine's pool; analysts hold at most half of the server's connections.
+//! See [`SqlLimits`]; messages have at most 4 MiB, as on the rest of the port; the rows that all sessions
+//! together hold and work on are in the engine's pool, the texts that they keep are limited by length; analysts hold at most half of the server's connections.
 //!
 //! # What is seen
 //! | who | sees |

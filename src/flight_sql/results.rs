@@ -10,7 +10,7 @@
 //! engine and not in memory.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub(super) struct Planned {
     pub(super) context: Arc<TaskContext>,
     /// In the types of the wire.
     pub(super) schema: SchemaRef,
+    /// Bytes of its statement's text and values.
+    pub(super) text_bytes: usize,
 }
 
 /// One result.
@@ -204,10 +206,43 @@ async fn run(pending: Arc<Pending>, queue: mpsc::Sender<Result<FlightData, Statu
     pending.ended.store(true, Ordering::Release);
 }
 
-/// The results of one session.
+/// The results of one session, and what runs in it without one.
 #[derive(Default)]
 pub(super) struct Results {
     pending: Mutex<HashMap<String, Arc<Pending>>>,
+    /// Statements without rows that run now.
+    effects: AtomicUsize,
+    closed: watch::Sender<bool>,
+}
+
+/// A statement without rows that runs: counted until it is dropped.
+pub(super) struct RunningEffect(Arc<super::session::Session>);
+
+impl RunningEffect {
+    /// Counts one more of that session's.
+    pub(super) fn of(session: &Arc<super::session::Session>) -> Self {
+        session.results.effects.fetch_add(1, Ordering::AcqRel);
+        RunningEffect(Arc::clone(session))
+    }
+
+    /// Runs it to its end, or to its session's.
+    pub(super) async fn run<T>(&self, work: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
+        let mut closed = self.0.results.closed.subscribe();
+        tokio::select! {
+            biased;
+            _ = closed.wait_for(|closed| *closed) => Err(status(
+                Code::Cancelled,
+                "its session was closed; a private query that was running is ended on both sides, and its charge stays",
+            )),
+            done = work => done,
+        }
+    }
+}
+
+impl Drop for RunningEffect {
+    fn drop(&mut self) {
+        self.0.results.effects.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Results {
@@ -235,9 +270,20 @@ impl Results {
         locked(&self.pending).get(name).cloned()
     }
 
-    /// How many run.
+    /// How many run, statements without rows included.
     pub(super) fn running(&self) -> usize {
-        locked(&self.pending).values().filter(|pending| pending.runs()).count()
+        let pending = locked(&self.pending).values().filter(|pending| pending.runs()).count();
+        pending + self.effects.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing waits or runs.
+    pub(super) fn is_empty(&self) -> bool {
+        locked(&self.pending).is_empty() && self.effects.load(Ordering::Acquire) == 0
+    }
+
+    /// Bytes of text of all that waits or runs.
+    pub(super) fn text_bytes(&self) -> usize {
+        locked(&self.pending).values().map(|pending| pending.planned.text_bytes).sum()
     }
 
     /// Ends one; whether there was one that had not been fetched to its end.
@@ -248,6 +294,7 @@ impl Results {
 
     /// Ends all.
     pub(super) fn close(&self) {
+        self.closed.send_replace(true);
         let all = std::mem::take(&mut *locked(&self.pending));
         all.values().for_each(|pending| pending.cancel());
     }
@@ -302,7 +349,7 @@ impl Drop for Forget {
 }
 
 /// A plan's schema in the types of the wire, and what runs it.
-pub(super) fn planned(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Planned {
+pub(super) fn planned(plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>, text_bytes: usize) -> Planned {
     let schema = plain_schema(&plan.schema());
-    Planned { plan, context, schema }
+    Planned { plan, context, schema, text_bytes }
 }

@@ -21,9 +21,9 @@ use super::effects;
 use super::engine::{Engine, Task};
 use super::error::{arrow, engine, status};
 use super::limits::SqlLimits;
-use super::results::{Pending, Planned, fetch, planned};
+use super::results::{Pending, Planned, RunningEffect, fetch, planned};
 use super::session::{COOKIE, Call, Session, Sessions, locked, random_hex};
-use super::statement::{Kind, Parsed, Prepared, parse};
+use super::statement::{Kind, Parsed, Prepared, bytes_of, parse};
 use crate::psi::Error;
 use crate::sql::PrivateQueryExec;
 use crate::transport::{Analyst, Analysts, Wire};
@@ -156,19 +156,28 @@ impl SqlFlight {
         values: Option<Vec<ScalarValue>>,
     ) -> Result<Outcome, Status> {
         let limits = self.0.limits;
+        let flight = self.clone();
         let settled = self.on_engine(call, move |context, session| async move {
+            let text_bytes = text.len() + values.as_deref().map_or(0, bytes_of);
             let parsed = parse(&context, &text, limits.text_bytes_max).await?.bind(values.as_deref())?;
             match parsed.kind {
-                Kind::Effect => {
-                    effects::run(&context, &session, parsed.plan, limits.statements_per_session_max).await?;
+                Kind::Effect if effects::has_query(&parsed.plan) => {
+                    let running = flight.begin_effect(&session)?;
+                    running.run(effects::run(&context, &session, parsed.plan, text_bytes, &limits)).await?;
                     Ok(None)
                 }
-                Kind::Query => plan(&context, parsed).await.map(Some),
+                Kind::Effect => {
+                    effects::run(&context, &session, parsed.plan, text_bytes, &limits).await?;
+                    Ok(None)
+                }
+                Kind::Query => plan(&context, parsed, text_bytes).await.map(Some),
             }
         });
         match settled.await? {
             None => Ok(Outcome::Done),
             Some(planned) => {
+                let more = planned.text_bytes;
+                call.session.room_for_text(&locked(&call.session.statements), more, &limits)?;
                 let name = random_hex()?;
                 let pending = call.session.results.keep(name.clone(), planned, limits.results_per_session_max)?;
                 Ok(Outcome::Planned { name, pending })
@@ -197,7 +206,12 @@ impl SqlFlight {
     pub(super) fn bind(&self, call: &Call, handle: &[u8], values: Vec<ScalarValue>) -> Result<(), Status> {
         self.prepared(call, handle)?;
         let name = text_of(handle);
+        let more = bytes_of(&values);
         for session in self.0.sessions.of(&call.session.owner) {
+            if !locked(&session.statements).prepared.contains_key(name.as_str()) {
+                continue;
+            }
+            session.room_for_text(&locked(&session.statements), more, &self.0.limits)?;
             if let Some(prepared) = locked(&session.statements).prepared.get_mut(name.as_str()) {
                 prepared.values = Some(values);
                 return Ok(());
@@ -230,19 +244,31 @@ impl SqlFlight {
     pub(super) fn start(&self, call: &Call, pending: &Arc<Pending>) -> Result<(), Status> {
         let _one_at_a_time = locked(&self.0.starting);
         if pending.waits() {
-            let (all, own) = self.0.sessions.running(&call.session.owner);
-            let limits = &self.0.limits;
-            if own >= limits.running_per_analyst_max || all >= limits.running_max {
-                return Err(status(
-                    Code::ResourceExhausted,
-                    &format!(
-                        "{own} statements of yours run here, and {all} of all analysts; {} and {} may: try again later",
-                        limits.running_per_analyst_max, limits.running_max
-                    ),
-                ));
-            }
+            self.room_to_run(&call.session.owner)?;
         }
         pending.start(&self.0.engine)
+    }
+
+    /// Counts a statement that runs at once, if there is room for one more.
+    fn begin_effect(&self, session: &Arc<Session>) -> Result<RunningEffect, Status> {
+        let _one_at_a_time = locked(&self.0.starting);
+        self.room_to_run(&session.owner)?;
+        Ok(RunningEffect::of(session))
+    }
+
+    fn room_to_run(&self, analyst: &Analyst) -> Result<(), Status> {
+        let (all, own) = self.0.sessions.running(analyst);
+        let limits = &self.0.limits;
+        if own < limits.running_per_analyst_max && all < limits.running_max {
+            return Ok(());
+        }
+        Err(status(
+            Code::ResourceExhausted,
+            &format!(
+                "{own} statements of yours run here, and {all} of all analysts; {} and {} may: try again later",
+                limits.running_per_analyst_max, limits.running_max
+            ),
+        ))
     }
 
     /// The messages of a result. Dropped midway, they end it.
@@ -318,12 +344,12 @@ impl SqlFlight {
     }
 }
 
-async fn plan(context: &SessionContext, parsed: Parsed) -> Result<Planned, Status> {
+async fn plan(context: &SessionContext, parsed: Parsed, text_bytes: usize) -> Result<Planned, Status> {
     let frame = context.execute_logical_plan(parsed.plan).await.map_err(|error| engine(&error))?;
     let tasks = Arc::new(frame.task_ctx());
     // Everything that a policy refuses is refused here, before there is a ticket.
     let physical = frame.create_physical_plan().await.map_err(|error| engine(&error))?;
-    Ok(planned(physical, tasks))
+    Ok(planned(physical, tasks, text_bytes))
 }
 
 /// The cookie that names a session.

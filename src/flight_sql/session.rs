@@ -60,6 +60,34 @@ impl Session {
         self.context.get_or_try_init(open).await.cloned()
     }
 
+    /// Refuses texts beyond what one session keeps.
+    pub(super) fn room_for_text(&self, kept: &Statements, more: usize, limits: &SqlLimits) -> Result<(), Status> {
+        if kept.bytes() + self.results.text_bytes() + more <= limits.text_bytes_per_session_max {
+            return Ok(());
+        }
+        Err(status(
+            Code::ResourceExhausted,
+            &format!(
+                "the statements, views and results that this session keeps have more than {} bytes of text together: close some",
+                limits.text_bytes_per_session_max
+            ),
+        ))
+    }
+
+    /// A table of that name is gone. Its memory comes back when neither a view nor a result can hold its rows.
+    pub(super) fn give_up_table(&self, name: &str) {
+        locked(&self.tables).drop_table(name);
+        self.let_go_of_tables();
+    }
+
+    /// Gives back the memory of tables that are gone, where nothing is left that may hold their rows.
+    fn let_go_of_tables(&self) {
+        let plans = locked(&self.statements).have_plans();
+        if !plans && self.results.is_empty() {
+            locked(&self.tables).let_go();
+        }
+    }
+
     fn touch(&self) {
         *locked(&self.used) = Instant::now();
     }
@@ -181,6 +209,7 @@ impl Sessions {
         let mut open = locked(&self.open);
         open.retain(|_, session| {
             session.results.sweep(limits.result_idle, now);
+            session.let_go_of_tables();
             let over = session.over(limits, now);
             if over {
                 session.results.close();

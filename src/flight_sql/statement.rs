@@ -8,7 +8,7 @@
 //! | `SET datafusion.runtime.…` | refused: memory and temporary files are the operator's |
 //! | transactions, functions, indexes, catalogs | refused: there are none |
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -32,13 +32,33 @@ const RUNTIME: &str = "datafusion.runtime.";
 pub(super) struct Statements {
     pub(super) prepared: HashMap<String, Prepared>,
     /// What statements have put into the session: views, tables, schemas, PREPARE.
-    pub(super) kept: HashSet<String>,
+    pub(super) kept: HashMap<String, Kept>,
+}
+
+/// What a statement has put into its session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    /// Bytes of its text.
+    pub(super) bytes: usize,
+    /// Whether it is a plan, which holds the rows of the tables that it reads.
+    pub(super) plan: bool,
 }
 
 impl Statements {
     /// How many things a session keeps.
     pub(super) fn count(&self) -> usize {
         self.kept.len() + self.prepared.len()
+    }
+
+    /// Whether any of them holds the rows of tables that may be gone.
+    pub(super) fn have_plans(&self) -> bool {
+        self.kept.values().any(|kept| kept.plan)
+    }
+
+    /// Bytes of their texts, and of values bound to them.
+    pub(super) fn bytes(&self) -> usize {
+        self.kept.values().map(|kept| kept.bytes).sum::<usize>()
+            + self.prepared.values().map(Prepared::bytes).sum::<usize>()
     }
 }
 
@@ -48,6 +68,17 @@ pub(super) struct Prepared {
     pub(super) text: Arc<str>,
     /// The values of its parameters, once they are bound.
     pub(super) values: Option<Vec<ScalarValue>>,
+}
+
+impl Prepared {
+    fn bytes(&self) -> usize {
+        self.text.len() + self.values.as_deref().map_or(0, bytes_of)
+    }
+}
+
+/// Bytes of bound values.
+pub(super) fn bytes_of(values: &[ScalarValue]) -> usize {
+    values.iter().map(ScalarValue::size).sum()
 }
 
 /// What a statement does.

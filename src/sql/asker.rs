@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::catalog::{PeerCatalog, SharedTable};
+use super::catalog::{PeerCatalog, PeerSchema, SharedTable};
 use super::keys::Keys;
 use crate::policy::{Balance, Budgets, Party, UnnamedPeer};
 use crate::psi::{Error, Requester, Session, ShareTerms, Witness};
@@ -65,6 +65,8 @@ pub struct Asker {
     peers: BTreeMap<String, Arc<dyn PeerLink>>,
     /// What each peer listed last.
     listed: Listed,
+    /// Each peer as a schema: one for all sessions of this party, so that what a peer has listed is known in all.
+    schemas: Vec<Arc<PeerSchema>>,
     /// Entries that a peer's table had when it was last asked, by peer and table: for estimates.
     lengths: Mutex<HashMap<(String, String), u64>>,
     /// This party as one that asks a peer which an analyst has named, by that peer's name.
@@ -99,12 +101,19 @@ impl Asker {
 
     /// The party of that policy, with these ways to its peers.
     pub fn with_links(party: Arc<Party>, budgets: Budgets, keys: Keys, links: Vec<Arc<dyn PeerLink>>) -> Self {
+        let listed = Listed::default();
+        let peers: BTreeMap<_, _> = links.into_iter().map(|link| (link.name().to_owned(), link)).collect();
+        let schema = |link: &Arc<dyn PeerLink>| {
+            let peer = LinkedPeer { link: Arc::clone(link), listed: Arc::clone(&listed) };
+            Arc::new(PeerSchema::new(Arc::new(peer)))
+        };
         Asker {
             party,
             budgets,
             keys,
-            listed: Listed::default(),
-            peers: links.into_iter().map(|link| (link.name().to_owned(), link)).collect(),
+            schemas: peers.values().map(schema).collect(),
+            listed,
+            peers,
             lengths: Mutex::default(),
             unnamed: Mutex::default(),
             observer: Arc::new(()),
@@ -178,15 +187,9 @@ impl Asker {
         Ok(Arc::new(LinkedPeer { link: Arc::clone(self.link(peer)?), listed: Arc::clone(&self.listed) }))
     }
 
-    /// One catalog per peer, for registering each as a schema.
-    pub fn catalogs(&self) -> Vec<Arc<dyn PeerCatalog>> {
-        self.peers
-            .values()
-            .map(|link| {
-                let listed = Arc::clone(&self.listed);
-                Arc::new(LinkedPeer { link: Arc::clone(link), listed }) as Arc<dyn PeerCatalog>
-            })
-            .collect()
+    /// Each peer as a schema, the same for every session.
+    pub fn schemas(&self) -> Vec<Arc<PeerSchema>> {
+        self.schemas.clone()
     }
 
     /// What every peer shares, by peer: the names of the tables, or why it cannot be said. For a check of the way there.

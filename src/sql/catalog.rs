@@ -45,6 +45,11 @@ impl PeerSchema {
         PeerSchema { peer, kept: Mutex::default() }
     }
 
+    /// The peer's name.
+    pub fn peer_name(&self) -> &str {
+        self.peer.name()
+    }
+
     fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Arc<SharedTable>>> {
         // The map is whole after every single operation, so a panic elsewhere cannot have broken it.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)

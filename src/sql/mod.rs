@@ -84,6 +84,7 @@ pub use keys::Keys;
 pub use planner::{PsiPlanner, PsiQueryPlanner, install_psi_planner, with_psi_planner};
 pub use predicate::{FILTER_BYTES_MAX, parse_filter};
 pub use query::{AnswerCell, GroupColumn, MatchTerm, PrivateOutput, PrivateQuery, ResultColumn};
+pub(crate) use register::has_books;
 pub use register::{register, register_books, register_external_tables};
 pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;

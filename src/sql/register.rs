@@ -1,5 +1,6 @@
 //! Planning's pieces, put into a session.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::catalog::CatalogProvider;
@@ -9,7 +10,7 @@ use datafusion::prelude::SessionContext;
 
 use super::asker::Asker;
 use super::books::{self, BooksSchema};
-use super::catalog::{PeerCatalog, PeerSchema};
+use super::catalog::PeerSchema;
 use super::config::PsiConfig;
 use super::external::PsiTableFactory;
 use super::functions::{PrivateAggregatePlanner, private_aggregates};
@@ -20,20 +21,28 @@ use super::rule::{PsiGuard, PsiRule};
 /// of the default catalog per peer, the rule and its guard. What executes the planned queries is another matter:
 /// without a planner for [`PrivateQuery`](super::PrivateQuery) they end in an error.
 ///
-/// Call it once, after any rules of your own: the rule has to be the analyzer's last.
+/// Call it once per session, after any rules of your own: the rule has to be the analyzer's last. Sessions may share a
+/// catalog, which then holds the schemas from the first of them on.
 ///
 /// # Errors
-/// If a peer's name is that of a schema that exists already, or the default catalog takes no schemas.
-pub fn register(ctx: &SessionContext, peers: Vec<Arc<dyn PeerCatalog>>) -> Result<()> {
+/// If a peer's name is that of another schema, or the default catalog takes no schemas; the session is unchanged then.
+pub fn register(ctx: &SessionContext, peers: Vec<Arc<PeerSchema>>) -> Result<()> {
     let catalog = default_catalog(ctx)?;
+    let mut new = Vec::with_capacity(peers.len());
     for peer in peers {
-        let name = peer.name().to_owned();
-        if catalog.schema(&name).is_some() || name == "information_schema" {
-            return Err(DataFusionError::Configuration(format!(
-                "peer '{name}' would hide the schema of that name; give the peer another name"
-            )));
+        let name = peer.peer_name().to_owned();
+        match catalog.schema(&name) {
+            Some(there) if std::ptr::addr_eq(Arc::as_ptr(&there), Arc::as_ptr(&peer)) => {}
+            None if name != "information_schema" => new.push((name, peer)),
+            _ => {
+                return Err(DataFusionError::Configuration(format!(
+                    "peer '{name}' would hide the schema of that name; give the peer another name"
+                )));
+            }
         }
-        catalog.register_schema(&name, Arc::new(PeerSchema::new(peer)))?;
+    }
+    for (name, peer) in new {
+        catalog.register_schema(&name, peer)?;
     }
     let state = ctx.state_ref();
     let mut state = state.write();
@@ -71,15 +80,26 @@ pub fn register_external_tables(ctx: &SessionContext, asker: &Arc<Asker>) {
 /// Adds the schema `psi`: this party's budget, audit, shares and peers as tables.
 ///
 /// # Errors
-/// If the session has a schema of that name already.
+/// If the session has another schema of that name.
 pub fn register_books(ctx: &SessionContext, asker: &Arc<Asker>) -> Result<()> {
-    let catalog = default_catalog(ctx)?;
-    if catalog.schema(books::SCHEMA).is_some() {
-        return Err(DataFusionError::Configuration(format!(
-            "the session has a schema '{}' already, where this party's budget and audit would be",
-            books::SCHEMA
-        )));
+    if !has_books(ctx, asker)? {
+        default_catalog(ctx)?.register_schema(books::SCHEMA, Arc::new(BooksSchema(Arc::clone(asker))))?;
     }
-    catalog.register_schema(books::SCHEMA, Arc::new(BooksSchema(Arc::clone(asker))))?;
     Ok(())
+}
+
+/// Whether this party's books are there already, from a session with the same catalog.
+///
+/// # Errors
+/// If something else is in their place.
+pub(crate) fn has_books(ctx: &SessionContext, asker: &Arc<Asker>) -> Result<bool> {
+    let Some(there) = default_catalog(ctx)?.schema(books::SCHEMA) else { return Ok(false) };
+    let there: &dyn Any = there.as_ref();
+    if there.downcast_ref::<BooksSchema>().is_some_and(|there| Arc::ptr_eq(&there.0, asker)) {
+        return Ok(true);
+    }
+    Err(DataFusionError::Configuration(format!(
+        "the session has a schema '{}' already, where this party's budget and audit would be",
+        books::SCHEMA
+    )))
 }

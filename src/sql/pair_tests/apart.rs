@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{JoinType, col, lit};
+use datafusion::prelude::SessionContext;
 
 use super::kit::*;
-use crate::sql::private_intersect_count;
+use crate::session_state;
+use crate::sql::{Asker, open_table, private_intersect_count};
 
 const COUNT: &str =
     "SELECT PRIVATE_INTERSECT_COUNT(*) AS n FROM impressions i JOIN advertiser.purchases p ON i.email = p.email";
@@ -74,7 +77,7 @@ async fn a_view_over_a_table_that_was_replaced_is_not_the_question_over_the_new_
     run("CREATE OR REPLACE TABLE audience AS SELECT email FROM impressions").await;
     let after = pair.row(question).await;
     assert_ne!(before, after);
-    let both = pair.row(&format!("SELECT * FROM before UNION ALL {question}")).await;
+    let both = pair.row(&format!("SELECT * FROM (SELECT * FROM before UNION ALL {question}) ORDER BY n")).await;
     assert_eq!(both, format!("{before}\n{after}"));
     let one = pair.charged();
     let twice = pair.row(&format!("WITH q AS ({question}) SELECT a.n, b.n FROM q a CROSS JOIN q b")).await;
@@ -94,4 +97,27 @@ async fn a_prepared_statement_stays_refused_where_failed_rules_are_skipped() {
     assert_eq!((pair.charged(), pair.paid()), (0, 0));
     // And nothing else of the session is lost.
     assert_eq!(pair.row(COUNT).await, "7");
+}
+
+#[tokio::test]
+async fn sessions_on_one_catalog_share_a_party_and_another_party_changes_nothing_there() {
+    let pair = Pair::open().await;
+    let base = SessionContext::new();
+    for table in &pair.asker.party().tables {
+        let opened = open_table(&base.state(), &table.name, &table.location).await.unwrap();
+        base.register_table(table.name.as_str(), opened.provider).unwrap();
+    }
+    let session = |asker: &Arc<Asker>| {
+        session_state(SessionStateBuilder::new_from_existing(base.state()), Arc::clone(asker))
+            .map(SessionContext::new_with_state)
+    };
+    for _ in 0..2 {
+        let batches = session(&pair.asker).unwrap().sql(COUNT).await.unwrap().collect().await.unwrap();
+        assert_eq!(cells(&batches), "7");
+    }
+    let party = Arc::clone(pair.asker.party());
+    let other = Arc::new(Asker::new(party, pair.asker.budgets().clone()).unwrap());
+    assert!(session(&other).err().unwrap().to_string().contains("has a schema 'psi' already"));
+    let batches = session(&pair.asker).unwrap().sql("SELECT count(*) FROM psi.peers").await.unwrap().collect().await;
+    assert_eq!(cells(&batches.unwrap()), "1");
 }

@@ -141,7 +141,7 @@ pub(super) async fn session(asker: &Arc<Asker>) -> SessionContext {
         let opened = open_table(&context.state(), &table.name, &table.location).await.unwrap();
         context.register_table(table.name.as_str(), opened.provider).unwrap();
     }
-    register(&context, asker.catalogs()).unwrap();
+    register(&context, asker.schemas()).unwrap();
     install_psi_planner(&context, Arc::clone(asker));
     context
 }

@@ -36,7 +36,7 @@ async fn tables(context: &SessionContext, pair: &Pair) {
         let opened = open_table(&context.state(), &table.name, &table.location).await.unwrap();
         context.register_table(table.name.as_str(), opened.provider).unwrap();
     }
-    register(context, pair.asker.catalogs()).unwrap();
+    register(context, pair.asker.schemas()).unwrap();
 }
 
 #[tokio::test]

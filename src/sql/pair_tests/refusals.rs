@@ -64,7 +64,7 @@ async fn faked(pair: &Pair, stays_silent: bool, context: SessionContext) -> (Ses
         Arc::new(Asker::with_links(Arc::clone(&party), Budgets::in_memory(&party), Keys::of(&party).unwrap(), links));
     let path = pair.folder.path().join("impressions.parquet");
     context.register_parquet("impressions", path.to_str().unwrap(), Default::default()).await.unwrap();
-    register(&context, asker.catalogs()).unwrap();
+    register(&context, asker.schemas()).unwrap();
     install_psi_planner(&context, Arc::clone(&asker));
     (context, fake, asker)
 }

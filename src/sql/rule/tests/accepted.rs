@@ -271,7 +271,7 @@ async fn columns_of_a_peers_table_can_be_described_and_listed() {
     let config = datafusion::prelude::SessionConfig::new().with_information_schema(true);
     let ctx = SessionContext::new_with_config(config);
     let peer = FakePeer { name: "advertiser", shared: Arc::new(purchases("purchases", false)) };
-    register(&ctx, vec![Arc::new(peer)]).unwrap();
+    register(&ctx, vec![Arc::new(PeerSchema::new(Arc::new(peer)))]).unwrap();
     for sql in [
         "DESCRIBE advertiser.purchases",
         "SELECT column_name FROM information_schema.columns WHERE table_schema = 'advertiser'",

@@ -19,7 +19,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionContext, col, lit};
 use proptest::prelude::*;
 
-use super::super::catalog::{PeerCatalog, SharedTable};
+use super::super::catalog::{PeerCatalog, PeerSchema, SharedTable};
 use super::super::functions::{private_intersect_avg, private_intersect_count};
 use super::super::query::{GroupColumn, PrivateOutput, PrivateQuery};
 use super::super::register::register;
@@ -192,7 +192,7 @@ fn world() -> World {
         Arc::new(FakePeer { name: "advertiser", shared: Arc::new(purchases("purchases", false)) }),
         Arc::new(FakePeer { name: "insurer", shared: Arc::new(purchases("stays", true)) }),
     ];
-    register(&ctx, peers).unwrap();
+    register(&ctx, peers.into_iter().map(|peer| Arc::new(PeerSchema::new(peer))).collect()).unwrap();
     World { ctx, scans }
 }
 
