@@ -79,10 +79,23 @@
 //! uniform. Each follows the room's table.
 //!
 //! # Memory
-//! Bytes per row. Requester: per peer row 32 for tags (column 1), 32 for each later column until it has been matched, 2
-//! for the part that it matched, 4 for the order; per own unmatched row 32 for Q. Responder: per peer row 32 for tags, 32 for
-//! each later column, 2 and 4 likewise, 48 for tags of the later column and
-//! the search for repeats; per own unmatched row 32 for the asked tags, 2 for marks. Pads take 32 in all.
+//! Peak bytes per row, stage by stage, without what the table itself keeps (identifiers until its own `columns` are sent, 4
+//! for the order, 16 per value). A tag with its row takes 16 ([`TagRows`]), and buckets that are not full add at most some
+//! hundredths. 2 for the part that it matched go with each peer row from the beginning.
+//!
+//! | stage | requester, per peer row | per own row | responder, per peer row | per own row |
+//! |---|---|---|---|---|
+//! | columns | 2, 16 for tags, 32 for each later column | | the same | |
+//! | its end | 16 more for the search for repeats, one later column at a time | | the same | |
+//! | tags | 2, 16, 32 for each later column | | the same | 2 for marks |
+//! | elements-k | 2, 4 for the order if unmatched, 32 for column k and each after it | 32 for Q | 2, 4, 32 likewise | 16 for the asked tags |
+//! | its end | | 16 more for the search for repeats | | |
+//! | replies-k | 2, 4, 32 likewise | 32 | 2, 4, 32 likewise; 32 for the replies' tags and the search for repeats | 16, and 2 for marks |
+//!
+//! Own rows are those unmatched, in later columns. For one identifier that is 18 per peer row and 2 per own one; each
+//! further one adds 32 per peer row, and the first of them at most 20 more, and 32 per own row. Columns have room for the
+//! whole of what was announced once an eighth of it has come, and are not copied after that. A peer whose tags, or elements, have been
+//! chosen to share their first bits, or are all the same, can bring the sort of them to another 16 ([`TagRows`]).
 
 use std::sync::Arc;
 
@@ -255,6 +268,9 @@ impl Matching {
     /// Computes and cuts the next batch.
     pub(crate) fn poll_output(&mut self) -> Result<Output, Error> {
         if self.outbound.is_done() {
+            if let Stage::Columns { .. } = self.stage {
+                self.table.forget_identifiers();
+            }
             return Ok(Output::Done);
         }
         if matches!(self.stage, Stage::MarkTags { .. } | Stage::MarkReplies { .. }) {
