@@ -332,17 +332,20 @@ mod tests {
     fn tags_that_a_peer_has_chosen_are_sorted_too() {
         let count = 3 * PARALLEL_ROWS as u128;
         let most = (1 << 96) - 1;
-        let cases: [(&str, Vec<u128>); 6] = [
-            ("one prefix, ascending", (0..count).collect()),
-            ("one prefix, descending", (0..count).rev().collect()),
-            ("the highest prefix", (0..count).map(|tag| most - tag.reverse_bits() % (1 << 40)).collect()),
-            ("one row apart from all others", (1..count).chain([most]).collect()),
-            ("up and down", (0..count).map(|tag| if tag % 2 == 0 { tag } else { 2 * count - tag }).collect()),
-            ("one bucket, all digits", random(1 << 15, 85)),
+        let cases: [Vec<u128>; 6] = [
+            // One prefix, ascending and descending; the highest prefix.
+            (0..count).collect(),
+            (0..count).rev().collect(),
+            (0..count).map(|tag| most - tag.reverse_bits() % (1 << 40)).collect(),
+            // One row apart from all others.
+            (1..count).chain([most]).collect(),
+            // Up and down.
+            (0..count).map(|tag| if tag % 2 == 0 { tag } else { 2 * count - tag }).collect(),
+            // One bucket, all digits.
+            random(1 << 15, 85),
         ];
-        for (case, tags) in &cases {
+        for tags in &cases {
             for announced in [0, tags.len() as u64] {
-                println!("{case}, {announced} announced");
                 agrees(96, announced, tags);
             }
         }
