@@ -8,8 +8,8 @@ use rayon::prelude::*;
 const ROW_BITS: u32 = u32::BITS;
 /// Most bits of a tag: 15 bytes, at which the buckets stand for up to 24 of them.
 const TAG_BITS_MAX: u32 = 120;
-/// Rows that a bucket is to hold: it and its copy, 128 KiB, fit any core's second cache, and some hundred buckets that are
-/// being filled fit the first.
+/// Rows that a bucket is to hold at least: with its copy 128 to 256 KiB, and twice that for tags (of whose first bits one, the
+/// lowest of an encoding, is always 0), which fits a second cache. The ends of the buckets of 10^6 rows fit a first one.
 const BUCKET_ROWS: u64 = 1 << 12;
 /// More buckets than these would be filled through caches that do not hold their ends.
 const BUCKET_BITS_MAX: u32 = 12;
@@ -33,6 +33,10 @@ const PARALLEL_ROWS: usize = 1 << 15;
 /// [`sort`](Self::sort) takes the buckets in parallel. Each is dealt by its next few bits into a copy, in which few rows
 /// are left to each value of these bits; these are sorted by comparison, and all goes back into the blocks. So of random
 /// tags each is read and written some four times, wherever it stands in a bucket that fits the cache.
+///
+/// Measured as [the other verbs](super#speed), ns of a core's time per row, for 10^6 and 10^7 rows: 7 and 14 to push, 14 and
+/// 14 to sort, shared evenly between the cores; 13 and 14 to compare with as many that arrive sorted. The standard
+/// library's sort of pairs of tag and row, 32 bytes each, takes 38 and 44.
 ///
 /// # Tags that are not random
 /// The peer may have chosen them (it asks for tags of its own computing) or may have repeated one element n times. Then
