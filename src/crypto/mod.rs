@@ -17,7 +17,8 @@
 //! | [`pad_rows`] | 32 bytes of the peer | 32 bytes: encode(ρ · element), ρ of this row alone ([`Pads`]) | decode, multiply, encode |
 //! | [`unpad_tags`] | 32 bytes of the peer | the first t bytes of encode(s/ρ · element) | decode, multiply, encode, 0.3 µs for 1/ρ |
 //! | [`check_elements`] | 32 bytes of the peer | refuses what is no element | decode |
-//! | [`RepeatCheck`] | 32 bytes of the peer | refuses a column that holds one element twice | a sort, 16 bytes of memory |
+//! | [`TagRows`] | a tag and its row | the same, ascending by tag; refuses a tag that is there twice | a sort by radix, 16 bytes of memory |
+//! | [`RepeatCheck`] | 32 bytes of the peer | refuses a column that holds one element twice | the same sort and memory |
 //!
 //! An [`ElementColumn`] is the *unchecked* wire type: n · 32 bytes of anything. The checked value, a point, never
 //! leaves this room: decoding is part of evaluating, and refuses what is not a canonical encoding (RFC 9496,
@@ -97,6 +98,7 @@ mod domain;
 mod evaluate;
 mod kernel;
 mod pad;
+mod radix;
 mod repeat;
 mod secret;
 mod shuffle;
@@ -110,9 +112,10 @@ pub use evaluate::{
 };
 pub use kernel::BLOCK_ROWS;
 pub use pad::Pads;
+pub use radix::{SortedTagRows, TagCursor, TagRows};
 pub use repeat::{RepeatCheck, RepeatedElement};
 pub use secret::SecretScalar;
-pub use shuffle::{Permutation, choose_half};
+pub use shuffle::{Permutation, choose_half, shuffle};
 
 #[cfg(test)]
 mod tests;

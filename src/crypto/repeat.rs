@@ -1,9 +1,9 @@
 //! Whether a column holds one element twice.
 
-use rayon::prelude::*;
 use thiserror::Error;
 
 use super::column::{ELEMENT_BYTES, ElementColumn};
+use super::radix::TagRows;
 
 /// Bytes of an encoding that are compared, from the second on. The first byte's lowest bit and the last byte's
 /// highest are zero in every encoding and would say nothing.
@@ -22,8 +22,8 @@ pub struct RepeatedElement {
 
 /// Looks for repeated elements in a column that arrives in chunks and need not be kept.
 ///
-/// Per element it keeps 16 bytes: twelve of the encoding, and the row's number behind them; in the end it sorts them
-/// and compares neighbours. A repeated element is always found, since equal elements have equal encodings. Two
+/// Per element it keeps 16 bytes: twelve of the encoding, as a tag, and the row's number; in the end it sorts them
+/// ([`TagRows`]) and compares neighbours. A repeated element is always found, since equal elements have equal encodings. Two
 /// different ones agree in these 96 bits with a probability of 2^-96, so an honest column of n elements, which are
 /// pseudo-random to everyone, is refused with probability below n²/2^97: 2^-57 at 10^6 rows, 2^-50 at 10^7, less
 /// than what matching by tags risks. A peer that searches for such a pair, at some 2^48 multiplications, refuses
@@ -31,20 +31,26 @@ pub struct RepeatedElement {
 ///
 /// Where the column is evaluated as a whole, its tags tell the same for nothing: see
 /// [`TagColumn::first_not_ascending`](super::TagColumn::first_not_ascending).
-#[derive(Default)]
 pub struct RepeatCheck {
-    entries: Vec<u128>,
+    rows: TagRows,
+}
+
+impl Default for RepeatCheck {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl RepeatCheck {
-    /// A check of a column of which nothing has arrived.
+    /// A check of a column of which nothing has arrived, and whose length is not known: a long one takes
+    /// [more time and memory](TagRows) then.
     pub fn new() -> Self {
-        Self::default()
+        Self::with_capacity(0)
     }
 
-    /// A check with room for `rows` elements.
+    /// A check of a column of `rows` elements. Room is made as they arrive.
     pub fn with_capacity(rows: u32) -> Self {
-        Self { entries: Vec::with_capacity(rows as usize) }
+        Self { rows: TagRows::new(8 * PREFIX.len() as u32, rows.into()) }
     }
 
     /// Takes the next chunk of the column.
@@ -52,29 +58,23 @@ impl RepeatCheck {
     /// # Panics
     /// Where the column grows beyond 2^32 rows; the caller has bounded it before.
     pub fn absorb(&mut self, chunk: &ElementColumn) {
-        let start = self.entries.len();
+        let start = self.rows.len();
         let end = start + chunk.len();
         assert!(u32::try_from(end).is_ok(), "rows are counted in 32 bits");
-        self.entries.extend(chunk.elements().iter().zip(start..).map(|(element, row)| entry(element, row as u32)));
+        for (element, row) in chunk.elements().iter().zip(start..) {
+            self.rows.push(prefix(element), row as u32);
+        }
     }
 
     /// Whether no element was there twice; else the first repeated one by encoding, and its first two rows.
-    pub fn finish(mut self) -> Result<(), RepeatedElement> {
-        self.entries.par_sort_unstable();
-        let neighbours = self.entries.windows(2).find(|pair| pair[0] >> u32::BITS == pair[1] >> u32::BITS);
-        match neighbours {
-            None => Ok(()),
-            // The low 32 bits are the row, and rows ascend among equal encodings.
-            Some(pair) => Err(RepeatedElement { first: pair[0] as u32, second: pair[1] as u32 }),
-        }
+    pub fn finish(self) -> Result<(), RepeatedElement> {
+        self.rows.sort().map(drop).map_err(|[first, second]| RepeatedElement { first, second })
     }
 }
 
-fn entry(element: &[u8; ELEMENT_BYTES], row: u32) -> u128 {
+fn prefix(element: &[u8; ELEMENT_BYTES]) -> u128 {
     let mut bytes = [0; size_of::<u128>()];
-    let (prefix, number) = bytes.split_at_mut(PREFIX.len());
-    prefix.copy_from_slice(&element[PREFIX]);
-    number.copy_from_slice(&row.to_be_bytes());
+    bytes[size_of::<u128>() - PREFIX.len()..].copy_from_slice(&element[PREFIX]);
     u128::from_be_bytes(bytes)
 }
 

@@ -6,7 +6,7 @@ use arrow::array::{Array, LargeBinaryArray};
 use rand_chacha::ChaCha20Rng;
 use zeroize::Zeroizing;
 
-use crate::crypto::{ElementColumn, HashDomain, Permutation, SecretScalar, Source, choose_half, hash_and_blind};
+use crate::crypto::{ElementColumn, HashDomain, SecretScalar, Source, choose_half, hash_and_blind, shuffle};
 
 use super::{COLUMNS_MAX, Error, PARTS_MAX};
 
@@ -162,13 +162,12 @@ impl WireTable {
             let with_dummies_of = if entries.parts.len() == parts { number..number + 1 } else { 0..parts };
             let dummy_rows = |part: usize| announced + part * columns * dummies;
             let fillers = part.fillers as usize;
-            let own: Vec<u32> = (person..person + part.persons)
+            let own = (person..person + part.persons)
                 .chain(filler..filler + fillers)
-                .chain(dummy_rows(with_dummies_of.start)..dummy_rows(with_dummies_of.end))
-                .map(|entry| entry as u32)
-                .collect();
-            let permutation = Permutation::random(own.len() as u32, rng);
-            order.extend(permutation.rows().iter().map(|place| own[*place as usize]));
+                .chain(dummy_rows(with_dummies_of.start)..dummy_rows(with_dummies_of.end));
+            let start = order.len();
+            order.extend(own.map(|entry| entry as u32));
+            shuffle(&mut order[start..], rng);
             person += part.persons;
             filler += fillers;
         }

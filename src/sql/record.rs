@@ -48,12 +48,12 @@ pub(super) fn set_aside(
     // Each word has a total for each label.
     let words = offer.question.aggregates.len() as u64 * labels.max(1) as u64;
     let parts = offer.persons.len() as u64;
-    // An oblivious transfer takes 16 bytes, one per part and entry.
+    // An oblivious transfer takes 16 bytes, one per part and entry; tags take 16 each, twice that if they were chosen to.
     let added = dummies.saturating_mul(columns).saturating_mul(parts);
     let (theirs, ours) = (offer.persons_total().saturating_add(added), persons.saturating_add(added));
     let bytes = theirs
-        .saturating_mul(32 * columns + 64)
-        .saturating_add(ours.saturating_mul(64 * columns + 16 * words + 16 * parts + 48));
+        .saturating_mul(32 * columns + 24)
+        .saturating_add(ours.saturating_mul(64 * columns + 16 * words + 16 * parts + 40));
     let held = MemoryConsumer::new(format!("session {}", offer.session)).register(&engine.runtime_env().memory_pool);
     held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|_| {
         tracing::error!(megabytes = bytes >> 20, memory_mb = party.limits.memory_mb, "no memory for a session");

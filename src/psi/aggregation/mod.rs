@@ -202,8 +202,7 @@ impl Known {
             Round::Own(_, slices) => {
                 let Slice { word, rows, parameters, .. } = &slices[instance];
                 let range = &self.ranges[*word];
-                let paid = ots.map(|ot| {
-                    let (row, weight) = range.row_and_weight(ot);
+                let paid = range.rows_and_weights(ots).map(|(row, weight)| {
                     // No branch on what matched.
                     (weight * u128::from(self.peer_rows_matched[rows.start + row] > 0)) as i128
                 });
@@ -429,8 +428,8 @@ impl Aggregation {
         let (leg, rows) = self.receiving.accept(batch)?;
         let column = binary_column(batch, 0)?;
         let width = column.value_length() as usize;
-        let mut bytes = Vec::with_capacity(rows * width);
-        bytes.extend(column.iter().flatten().flatten());
+        // The array's values may go on behind its rows.
+        let bytes = column.values()[..rows * width].to_vec();
         match &mut self.legs {
             Legs::Paying(legs) => legs[leg].receive(step, phase, width, bytes),
             Legs::Collecting(legs) => legs[leg].receive(step, phase, width, bytes, &mut self.rng),

@@ -98,9 +98,19 @@ impl OwnRange {
         u128::conditional_select(&above_base, &with_last, above_base.ct_gt(&(high - 1)))
     }
 
-    /// The weight that OT `ot` of a slice pays, and the row of the slice that it is for.
-    pub(super) fn row_and_weight(&self, ot: usize) -> (usize, u128) {
-        (ot / self.weights.len(), self.weights[ot % self.weights.len()])
+    /// Of each of a slice's `ots`: the row of the slice that it is for, and the weight that it pays.
+    pub(super) fn rows_and_weights(&self, ots: Range<usize>) -> impl Iterator<Item = (usize, u128)> + Clone {
+        // Counted rather than divided, which would take as long as the pad that hides the weight.
+        let bits = self.weights.len();
+        let (mut row, mut bit) = (ots.start / bits, ots.start % bits);
+        ots.map(move |_| {
+            let paid = (row, self.weights[bit]);
+            bit += 1;
+            if bit == bits {
+                (row, bit) = (row + 1, 0);
+            }
+            paid
+        })
     }
 }
 
@@ -198,6 +208,17 @@ mod tests {
         assert_eq!(OwnRange::new(i128::MIN, i128::MAX).bits(), 128);
         assert_eq!(OwnRange::new(0, 1).weights, vec![1]);
         assert_eq!(OwnRange::new(0, 500).bits(), 9);
+    }
+
+    #[test]
+    fn each_row_has_its_weights_in_order_wherever_the_ots_begin() {
+        let range = OwnRange::new(-3, 20);
+        let all: Vec<_> = (0..4).flat_map(|row| range.weights.iter().map(move |weight| (row, *weight))).collect();
+        for start in 0..=all.len() {
+            for end in start..=all.len() {
+                assert_eq!(range.rows_and_weights(start..end).collect::<Vec<_>>(), all[start..end], "{start}..{end}");
+            }
+        }
     }
 
     proptest! {

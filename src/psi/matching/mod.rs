@@ -79,10 +79,23 @@
 //! uniform. Each follows the room's table.
 //!
 //! # Memory
-//! Bytes per row. Requester: per peer row 32 for tags (column 1), 32 for each later column until it has been matched, 2
-//! for the part that it matched, 4 for the order; per own unmatched row 32 for Q. Responder: per peer row 32 for tags, 32 for
-//! each later column, 2 and 4 likewise, 48 for tags of the later column and
-//! the search for repeats; per own unmatched row 32 for the asked tags, 2 for marks. Pads take 32 in all.
+//! Peak bytes per row, stage by stage, without what the table itself keeps (identifiers until its own `columns` are sent, 4
+//! for the order, 16 per value). A tag with its row takes 16 ([`TagRows`]), and buckets that are not full add at most some
+//! hundredths. 2 for the part that it matched go with each peer row from the beginning.
+//!
+//! | stage | requester, per peer row | per own row | responder, per peer row | per own row |
+//! |---|---|---|---|---|
+//! | columns | 2, 16 for tags, 32 for each later column | | the same | |
+//! | its end | 16 more for the search for repeats, one later column at a time | | the same | |
+//! | tags | 2, 16, 32 for each later column | | the same | 2 for marks |
+//! | elements-k | 2, 4 for the order if unmatched, 32 for column k and each after it | 32 for Q | 2, 4, 32 likewise | 16 for the asked tags |
+//! | its end | | 16 more for the search for repeats | | |
+//! | replies-k | 2, 4, 32 likewise | 32 | 2, 4, 32 likewise; 32 for the replies' tags and the search for repeats | 16, and 2 for marks |
+//!
+//! Own rows are those unmatched, in later columns. For one identifier that is 18 per peer row and 2 per own one; each
+//! further one adds 32 per peer row, and the first of them at most 20 more, and 32 per own row. Columns have room for the
+//! whole of what was announced once an eighth of it has come, and are not copied after that. A peer whose tags, or elements, have been
+//! chosen to share their first bits, or are all the same, can bring the sort of them to another 16 ([`TagRows`]).
 
 use std::sync::Arc;
 
@@ -91,8 +104,9 @@ use arrow::datatypes::SchemaRef;
 use rand_chacha::ChaCha20Rng;
 
 use crate::crypto::{
-    ElementColumn, InvalidElement, InvalidEncoding, Pads, Permutation, RepeatCheck, SecretScalar, TagColumn,
-    check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, pad_rows, unpad_tags,
+    ELEMENT_BYTES, ElementColumn, InvalidElement, InvalidEncoding, Pads, RepeatCheck, SecretScalar, SortedTagRows,
+    TagColumn, TagCursor, TagRows, check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, pad_rows, shuffle,
+    unpad_tags,
 };
 
 use super::frame::{Inbound, Outbound, binary_column};
@@ -105,7 +119,7 @@ mod tests;
 mod wire;
 
 pub use tag::tag_bytes;
-use tag::{Cursor, SortedTags, Tag, tag_number, tag_suffix};
+use tag::{Tag, bytes_of, tag_number, tag_rows};
 pub use wire::matching_bytes;
 use wire::{columns_schema, element_schema, mark_array, mark_schema, note_marks, tag_array, tag_schema};
 
@@ -143,15 +157,15 @@ enum Stage {
         /// Bytes of the peer's columns 2..K so far.
         later: Vec<Vec<u8>>,
         /// Tags of its column 1, by its position.
-        tags: Vec<(Tag, u32)>,
+        tags: TagRows,
     },
     AskTags {
         /// The peer's rows by ascending tag.
-        asked: SortedTags,
+        asked: SortedTagRows,
     },
     MarkTags {
         /// The peer's rows, looked for by its ascending tags.
-        rows: Cursor,
+        rows: TagCursor,
         last: Option<Tag>,
         marks: Vec<u16>,
     },
@@ -168,7 +182,7 @@ enum Stage {
         sent: Vec<u32>,
         pads: Pads,
         /// The tags asked for, by their place.
-        asked: Vec<(Tag, u32)>,
+        asked: TagRows,
     },
     AskReplies {
         k: u8,
@@ -180,14 +194,21 @@ enum Stage {
         k: u8,
         sent: Vec<u32>,
         pads: Pads,
-        asked: Vec<(Tag, u32)>,
         repeats: RepeatCheck,
-        /// Tags of the peer's rows.
-        tags: Vec<(Tag, u32)>,
-        /// Empty until all replies are there.
+        /// Until all replies are there.
+        replies: Option<Replies>,
+        /// From then on.
         marks: Vec<u16>,
     },
     Finished,
+}
+
+/// What is compared in a later column.
+struct Replies {
+    /// The tags asked for, by their place.
+    asked: TagRows,
+    /// Tags of the peer's rows.
+    tags: TagRows,
 }
 
 impl Matching {
@@ -197,10 +218,12 @@ impl Matching {
         let columns = table.columns();
         let own_rows = table.rows() as u64;
         let schema = columns_schema(columns);
+        let tag_bytes = tag_bytes(own_rows, peer_rows, columns).into();
+        let tags = tag_rows(tag_bytes, peer_rows);
         Matching {
             role,
             scalars: (0..columns).map(|_| SecretScalar::random(&mut rng)).collect(),
-            tag_bytes: tag_bytes(own_rows, peer_rows, columns).into(),
+            tag_bytes,
             rng,
             peer_columns: Vec::new(),
             matched: vec![0; peer_rows as usize],
@@ -208,7 +231,7 @@ impl Matching {
             out_schema: Arc::clone(&schema),
             outbound: Outbound::new(own_rows),
             inbound: Inbound::new(Phase::Columns, schema, peer_rows),
-            stage: Stage::Columns { later: vec![Vec::new(); columns - 1], tags: Vec::new() },
+            stage: Stage::Columns { later: vec![Vec::new(); columns - 1], tags },
             table,
             part_rows,
         }
@@ -245,6 +268,9 @@ impl Matching {
     /// Computes and cuts the next batch.
     pub(crate) fn poll_output(&mut self) -> Result<Output, Error> {
         if self.outbound.is_done() {
+            if let Stage::Columns { .. } = self.stage {
+                self.table.forget_identifiers();
+            }
             return Ok(Output::Done);
         }
         if matches!(self.stage, Stage::MarkTags { .. } | Stage::MarkReplies { .. }) {
@@ -263,8 +289,7 @@ impl Matching {
                 })
                 .collect(),
             Stage::AskTags { asked } => {
-                let tags =
-                    asked.as_slice()[rows].iter().flat_map(|(tag, _)| tag_suffix(*tag, self.tag_bytes)).collect();
+                let tags = bytes_of(asked.range(rows).map(|(tag, _)| tag), self.tag_bytes);
                 vec![tag_array(TagColumn::from_bytes(tags, self.tag_bytes).map_err(Error::internal)?)]
             }
             Stage::AskElements { k, asked, .. } => {
@@ -306,7 +331,7 @@ impl Matching {
                 let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
                 let evaluated = evaluate_tags(&elements, &self.scalars[0], self.tag_bytes)
                     .map_err(|error| element_error(Phase::Columns, 1, first_row, error))?;
-                tags.extend(evaluated.tags().map(tag_number).zip(places));
+                evaluated.tags().map(tag_number).zip(places).for_each(|(tag, row)| tags.push(tag, row));
                 for (index, bytes) in later.iter_mut().enumerate() {
                     let elements =
                         ElementColumn::try_from_array(binary_column(batch, index + 1)?).map_err(Error::internal)?;
@@ -314,7 +339,7 @@ impl Matching {
                     // tell the peer which of its rows had matched before.
                     check_elements(&elements)
                         .map_err(|invalid| element_error(Phase::Columns, index as u8 + 2, first_row, invalid))?;
-                    bytes.extend_from_slice(elements.as_bytes());
+                    append(bytes, &elements, self.inbound.total());
                 }
             }
             Stage::MarkTags { rows, last, marks } => {
@@ -328,7 +353,7 @@ impl Matching {
                 }
             }
             Stage::AskTags { asked } => {
-                let asked = asked.as_slice()[rows].iter().map(|(_, peer_row)| *peer_row);
+                let asked = asked.range(rows).map(|(_, peer_row)| peer_row);
                 note_marks(column, Phase::Tags, self.part_rows.parts(), asked, &mut self.matched)?;
             }
             Stage::AskReplies { k, asked, .. } => {
@@ -337,18 +362,21 @@ impl Matching {
             }
             Stage::AskElements { padded, .. } => {
                 let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
-                padded.extend_from_slice(elements.as_bytes());
+                append(padded, &elements, self.inbound.total());
             }
             Stage::MarkElements { asked, .. } => {
                 let tags = TagColumn::try_from_array(column, self.tag_bytes).map_err(Error::internal)?;
-                asked.extend(tags.tags().map(tag_number).zip(places));
+                tags.tags().map(tag_number).zip(places).for_each(|(tag, place)| asked.push(tag, place));
             }
-            Stage::MarkReplies { k, sent, pads, repeats, tags, .. } => {
+            Stage::MarkReplies { k, sent, pads, repeats, replies: Some(Replies { tags, .. }), .. } => {
                 let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
                 repeats.absorb(&elements);
                 let unpadded = unpad_tags(&elements, &self.scalars[0], pads, rows.start, self.tag_bytes)
                     .map_err(|invalid| element_error(Phase::Replies(*k), *k, first_row, invalid))?;
-                tags.extend(unpadded.tags().map(tag_number).zip(sent[rows].iter().copied()));
+                unpadded.tags().map(tag_number).zip(&sent[rows]).for_each(|(tag, row)| tags.push(tag, *row));
+            }
+            Stage::MarkReplies { replies: None, .. } => {
+                return Err(Error::internal("a reply after they were compared"));
             }
             Stage::Finished => return Err(Error::internal("a batch after the last phase of the matching")),
         }
@@ -385,7 +413,8 @@ impl Matching {
             Stage::MarkElements { k, sent, pads, asked } => {
                 let (own, peer) = (asked.len() as u64, sent.len() as u64);
                 let repeats = RepeatCheck::with_capacity(sent.len() as u32);
-                self.stage = Stage::MarkReplies { k, sent, pads, asked, repeats, tags: Vec::new(), marks: Vec::new() };
+                let replies = Some(Replies { asked, tags: tag_rows(self.tag_bytes, peer) });
+                self.stage = Stage::MarkReplies { k, sent, pads, repeats, replies, marks: Vec::new() };
                 self.open(Phase::Replies(k), (mark_schema(self.part_rows.parts()), own), (element_schema(), peer));
             }
             Stage::AskReplies { k, .. } | Stage::MarkReplies { k, .. } => self.close_column(k)?,
@@ -400,17 +429,18 @@ impl Matching {
         self.inbound = Inbound::new(phase, inbound.0, inbound.1);
     }
 
-    fn open_tags(&mut self, later: Vec<Vec<u8>>, tags: Vec<(Tag, u32)>) -> Result<(), Error> {
+    fn open_tags(&mut self, later: Vec<Vec<u8>>, tags: TagRows) -> Result<(), Error> {
         self.table.forget_identifiers();
         for (bytes, column) in later.into_iter().zip(2u8..) {
             let elements = ElementColumn::from_bytes(bytes).map_err(Error::internal)?;
-            let mut repeats = RepeatCheck::new();
+            let mut repeats = RepeatCheck::with_capacity(elements.len() as u32);
             repeats.absorb(&elements);
             check_repeats(repeats, Phase::Columns, column)?;
             self.peer_columns.push(elements);
         }
         let (own_rows, peer_rows) = (self.table.rows() as u64, tags.len() as u64);
-        let tags = SortedTags::new(tags).ok_or(PeerMisbehaved::RepeatedElement { phase: Phase::Columns, column: 1 })?;
+        let repeated = PeerMisbehaved::RepeatedElement { phase: Phase::Columns, column: 1 };
+        let tags = tags.sort().map_err(|_| repeated)?;
         let tag_schema = tag_schema(self.tag_bytes);
         match self.role {
             Role::Requester => {
@@ -428,19 +458,17 @@ impl Matching {
 
     /// The responder's comparison of a later column, once all replies are there.
     fn compare_replies(&mut self) -> Result<(), Error> {
-        let Stage::MarkReplies { k, asked, repeats, tags, marks, .. } = &mut self.stage else { return Ok(()) };
-        if marks.len() == self.outbound.total() as usize {
-            return Ok(());
-        }
+        let Stage::MarkReplies { k, repeats, replies, marks, .. } = &mut self.stage else { return Ok(()) };
+        let Some(Replies { asked, tags }) = replies.take() else { return Ok(()) };
         let (phase, column) = (Phase::Replies(*k), *k);
         check_repeats(std::mem::take(repeats), phase, column)?;
-        let tags = SortedTags::new(std::mem::take(tags)).ok_or(PeerMisbehaved::RepeatedElement { phase, column })?;
+        let mut rows = tags.sort().map_err(|_| PeerMisbehaved::RepeatedElement { phase, column })?.cursor();
         let reason = || "the same tag occurs twice".to_owned();
-        let asked = SortedTags::new(std::mem::take(asked))
-            .ok_or_else(|| PeerMisbehaved::Inconsistent { phase: Phase::Elements(column), reason: reason() })?;
-        *marks = vec![0; asked.as_slice().len()];
-        let mut rows = tags.cursor();
-        for &(tag, place) in asked.as_slice() {
+        let asked = asked
+            .sort()
+            .map_err(|_| PeerMisbehaved::Inconsistent { phase: Phase::Elements(column), reason: reason() })?;
+        *marks = vec![0; asked.len()];
+        for (tag, place) in asked.range(0..asked.len()) {
             marks[place as usize] = mark_of(rows.find(tag), &self.part_rows, &mut self.matched);
         }
         Ok(())
@@ -472,10 +500,9 @@ impl Matching {
             self.peer_columns[usize::from(k) - 2] = ElementColumn::concat(Vec::new());
         }
         let k = k + 1;
-        let unmatched: Vec<u32> =
-            (0..).zip(&self.matched).filter(|(_, part)| **part == 0).map(|(row, _)| row).collect();
-        let order = Permutation::random(unmatched.len() as u32, &mut self.rng);
-        let shuffled: Vec<u32> = order.rows().iter().map(|&place| unmatched[place as usize]).collect();
+        let mut shuffled = Vec::with_capacity(self.matched.iter().filter(|part| **part == 0).count());
+        shuffled.extend((0..).zip(&self.matched).filter(|(_, part)| **part == 0).map(|(row, _): (u32, _)| row));
+        shuffle(&mut shuffled, &mut self.rng);
         let (phase, peer_unmatched) = (Phase::Elements(k), shuffled.len() as u64);
         let tag_schema = tag_schema(self.tag_bytes);
         match self.role {
@@ -486,7 +513,8 @@ impl Matching {
             Role::Responder => {
                 self.open(phase, (element_schema(), peer_unmatched), (tag_schema, own_unmatched));
                 let pads = Pads::random(&mut self.rng);
-                self.stage = Stage::MarkElements { k, sent: shuffled, pads, asked: Vec::new() };
+                self.stage =
+                    Stage::MarkElements { k, sent: shuffled, pads, asked: tag_rows(self.tag_bytes, own_unmatched) };
             }
         }
         Ok(())
@@ -504,6 +532,18 @@ fn mark_of(found: Option<u32>, part_rows: &PartRows, matched: &mut [u16]) -> u16
     let part = part_rows.part_of(peer_row);
     matched[peer_row as usize] = part;
     part
+}
+
+/// Appends to a column of which `announced` rows are due. It doubles, as any vector does, until an eighth has come, and has
+/// room for the whole from then on: so it is never copied where it is large, and has no more than eight times the room of
+/// what the peer has really sent.
+fn append(column: &mut Vec<u8>, elements: &ElementColumn, announced: u64) {
+    let (bytes, whole) = (elements.as_bytes(), (announced as usize).saturating_mul(ELEMENT_BYTES));
+    let needed = column.len() + bytes.len();
+    if needed > column.capacity() && needed >= whole / 8 {
+        column.reserve_exact(whole.max(needed) - column.len());
+    }
+    column.extend_from_slice(bytes);
 }
 
 fn check_repeats(repeats: RepeatCheck, phase: Phase, column: u8) -> Result<(), PeerMisbehaved> {

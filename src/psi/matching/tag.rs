@@ -1,6 +1,6 @@
-//! Tags: their length, their order, and finding one among many.
+//! Tags: their length, and their order as numbers.
 
-use rayon::prelude::*;
+use crate::crypto::TagRows;
 
 /// A tag as a number, big-endian, so that numbers compare as the bytes do: 16 bytes hold every tag length that
 /// tables of up to 2^31 rows have.
@@ -20,50 +20,24 @@ pub fn tag_bytes(own_rows: u64, peer_rows: u64, columns: usize) -> u8 {
 }
 
 pub(super) fn tag_number(bytes: &[u8]) -> Tag {
-    bytes.iter().fold(0, |number, byte| number << 8 | Tag::from(*byte))
-}
-
-/// The tag's bytes again.
-pub(super) fn tag_suffix(tag: Tag, tag_bytes: usize) -> impl Iterator<Item = u8> {
-    tag.to_be_bytes().into_iter().skip(size_of::<Tag>() - tag_bytes)
-}
-
-/// Tags with the row or place that each belongs to, ascending by tag.
-pub(super) struct SortedTags(Vec<(Tag, u32)>);
-
-impl SortedTags {
-    /// `None` where a tag occurs twice.
-    pub(super) fn new(mut tags: Vec<(Tag, u32)>) -> Option<Self> {
-        tags.par_sort_unstable();
-        let repeated = tags.windows(2).any(|pair| pair[0].0 == pair[1].0);
-        (!repeated).then_some(Self(tags))
-    }
-
-    pub(super) fn as_slice(&self) -> &[(Tag, u32)] {
-        &self.0
-    }
-
-    /// Looks for tags in ascending order, in one pass over both.
-    pub(super) fn cursor(self) -> Cursor {
-        Cursor { tags: self, passed: 0 }
+    let word = |bytes: &[u8; 8]| Tag::from(u64::from_be_bytes(*bytes));
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        // Of 8 to 16 bytes: where the two words overlap, they agree.
+        (Some(first), Some(last)) => word(first) << (8 * (bytes.len() - 8)) | word(last),
+        _ => bytes.iter().fold(0, |number, byte| number << 8 | Tag::from(*byte)),
     }
 }
 
-/// Where a search in ascending order has come to.
-pub(super) struct Cursor {
-    tags: SortedTags,
-    passed: usize,
+/// The tags' bytes again, one after another.
+pub(super) fn bytes_of(tags: impl Iterator<Item = Tag>, tag_bytes: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(tags.size_hint().1.unwrap_or(0) * tag_bytes);
+    tags.for_each(|tag| bytes.extend_from_slice(&tag.to_be_bytes()[size_of::<Tag>() - tag_bytes..]));
+    bytes
 }
 
-impl Cursor {
-    /// The row of `tag`, which is not below any that was looked for before.
-    pub(super) fn find(&mut self, tag: Tag) -> Option<u32> {
-        let tags = &self.tags.0;
-        while tags.get(self.passed).is_some_and(|(own, _)| *own < tag) {
-            self.passed += 1;
-        }
-        tags.get(self.passed).filter(|(own, _)| *own == tag).map(|(_, row)| *row)
-    }
+/// Room for tags of some `rows` rows.
+pub(super) fn tag_rows(tag_bytes: usize, rows: u64) -> TagRows {
+    TagRows::new(8 * tag_bytes as u32, rows)
 }
 
 #[cfg(test)]
@@ -81,15 +55,24 @@ mod tests {
     fn numbers_order_tags_as_their_bytes_do() {
         let (low, high) = ([0, 255, 255, 1], [1, 0, 0, 0]);
         assert!(tag_number(&low) < tag_number(&high));
-        assert_eq!(tag_suffix(tag_number(&low), 4).collect::<Vec<_>>(), low);
+        assert_eq!(bytes_of([low, high].iter().map(|tag| tag_number(tag)), 4), [low, high].concat());
     }
 
     #[test]
-    fn a_cursor_finds_what_is_there_and_a_repeated_tag_makes_no_set() {
-        let mut cursor = SortedTags::new(vec![(9, 0), (2, 1), (5, 2)]).unwrap().cursor();
-        let found: Vec<_> = [0, 2, 3, 5, 5, 9, 10].into_iter().map(|tag| cursor.find(tag)).collect();
-        assert_eq!(found, [None, Some(1), None, Some(2), Some(2), Some(0), None]);
-        assert!(SortedTags::new(vec![(3, 0), (2, 1), (3, 2)]).is_none());
-        assert!(SortedTags::new(Vec::new()).is_some());
+    fn numbers_of_all_lengths_are_the_bytes() {
+        let bytes: Vec<u8> = (200..216).collect();
+        for length in 0..=bytes.len() {
+            let tag = &bytes[..length];
+            let number = tag.iter().fold(0, |number, byte| number * 256 + Tag::from(*byte));
+            assert_eq!(tag_number(tag), number, "{length} bytes");
+            assert_eq!(bytes_of([number, number].into_iter(), length), [tag, tag].concat());
+        }
+    }
+
+    #[test]
+    fn the_longest_tags_that_limits_allow_can_be_sorted() {
+        // 2^30 persons and 2^24 dummies for each of eight columns, on either side.
+        let most = (1 << 30) + 8 * (1 << 24);
+        assert!(tag_rows(tag_bytes(most, most, 8).into(), 1).is_empty());
     }
 }
