@@ -1,7 +1,7 @@
 //! The seam: what is computed over one block of rows, by whichever kernel this machine has.
 //!
 //! Blocks are cut and spread over the cores by the verbs; a kernel sees one block, on one core. Kernels must agree
-//! byte for byte: the oracle is [`Dalek`].
+//! byte for byte: the oracle is [`Dalek`]. Which one runs is decided in `choose`.
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -68,13 +68,8 @@ pub(super) trait Kernel: Sync {
     ) -> Result<(), InvalidRow>;
 }
 
-/// The kernel of this machine.
-pub(super) fn kernel() -> &'static dyn Kernel {
-    &Dalek
-}
-
 /// curve25519-dalek, whose backend (AVX-512 IFMA, AVX2, serial) it chooses itself.
-struct Dalek;
+pub(super) struct Dalek;
 
 impl Kernel for Dalek {
     fn map_mul_encode(&self, uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [Encoding]) {

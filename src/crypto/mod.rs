@@ -92,6 +92,7 @@
 //! the same ones, byte for byte.
 
 mod blind;
+mod choose;
 mod column;
 mod domain;
 mod evaluate;
@@ -100,8 +101,11 @@ mod pad;
 mod repeat;
 mod secret;
 mod shuffle;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 
 pub use blind::{Source, hash_and_blind};
+pub use choose::{KERNEL_VARIABLE, kernel_name};
 pub use column::{ColumnError, ELEMENT_BYTES, ElementColumn, TAG_BYTES_MAX, TagColumn};
 pub use domain::{Domain, HashDomain, ONE_BLOCK_IDENTIFIER_BYTES, PROTOCOL_VERSION};
 pub use evaluate::{

@@ -1,0 +1,118 @@
+//! Which kernel runs: the one that this machine can, unless told otherwise, and if it agrees with dalek.
+
+use std::ffi::OsStr;
+use std::sync::OnceLock;
+
+use curve25519_dalek::scalar::Scalar;
+use sha2::{Digest, Sha512};
+
+use super::domain::{HashDomain, Message};
+use super::kernel::{Dalek, Encoding, InvalidRow, Kernel, Uniform};
+use super::secret::SecretScalar;
+
+/// The environment variable that chooses: `portable` for curve25519-dalek, `auto`, empty or unset for the fastest.
+pub const KERNEL_VARIABLE: &str = "DATAFUSION_PSI_KERNEL";
+
+/// A kernel, and in words which and why.
+#[derive(Clone, Copy)]
+struct Choice {
+    kernel: &'static dyn Kernel,
+    name: &'static str,
+}
+
+const PORTABLE: &str = "curve25519-dalek, because DATAFUSION_PSI_KERNEL asks for portable code";
+const UNKNOWN: &str =
+    "curve25519-dalek, because DATAFUSION_PSI_KERNEL is set to something unknown (known are auto and portable)";
+#[cfg(target_arch = "x86_64")]
+const IFMA: &str = "eight elements at a time on AVX-512 IFMA";
+#[cfg(target_arch = "x86_64")]
+const NO_IFMA: &str = "curve25519-dalek, because this processor has no AVX-512 IFMA";
+#[cfg(target_arch = "x86_64")]
+const DISAGREES: &str = "curve25519-dalek, because the AVX-512 IFMA kernel disagrees with it on this machine";
+#[cfg(not(target_arch = "x86_64"))]
+const OTHER_ARCHITECTURE: &str = "curve25519-dalek, because this is no x86-64 processor";
+
+/// The kernel of this machine.
+pub(super) fn kernel() -> &'static dyn Kernel {
+    chosen().kernel
+}
+
+/// Which kernel runs and why, in words: for logs, benches and bug reports. The same from the first call on, whatever
+/// becomes of the environment.
+pub fn kernel_name() -> &'static str {
+    chosen().name
+}
+
+fn chosen() -> Choice {
+    static CHOSEN: OnceLock<Choice> = OnceLock::new();
+    *CHOSEN.get_or_init(|| choose(std::env::var_os(KERNEL_VARIABLE).as_deref()))
+}
+
+fn choose(wish: Option<&OsStr>) -> Choice {
+    match wish.map(OsStr::to_str) {
+        None | Some(Some("" | "auto")) => fastest(),
+        Some(Some("portable")) => Choice { kernel: &Dalek, name: PORTABLE },
+        // Not a reason to stop: all kernels compute the same. The name tells.
+        Some(_) => Choice { kernel: &Dalek, name: UNKNOWN },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fastest() -> Choice {
+    static DETECTED: OnceLock<Option<super::simd::Ifma>> = OnceLock::new();
+    match DETECTED.get_or_init(super::simd::Ifma::detect) {
+        None => Choice { kernel: &Dalek, name: NO_IFMA },
+        Some(ifma) if agrees_with_dalek(ifma) => Choice { kernel: ifma, name: IFMA },
+        Some(_) => Choice { kernel: &Dalek, name: DISAGREES },
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fastest() -> Choice {
+    Choice { kernel: &Dalek, name: OTHER_ARCHITECTURE }
+}
+
+/// Rows of the self-test: three groups of eight and a part of a fourth. A millisecond or two, once per process.
+const SELF_TEST_ROWS: usize = 27;
+
+/// Whether `kernel` computes what dalek does for one block: hashes of one block and of several, the map from uniform
+/// bytes, multiples under a common scalar and under one for each row, and what is refused.
+fn agrees_with_dalek(kernel: &dyn Kernel) -> bool {
+    let outcome = |kernel: &dyn Kernel| {
+        let domain = HashDomain::new(1, b"self-test");
+        let identifiers: Vec<Vec<u8>> = (0..SELF_TEST_ROWS).map(|row| vec![row as u8; 7 * row]).collect();
+        let messages: Vec<Message<'_>> = identifiers.iter().map(|identifier| domain.identifier(identifier)).collect();
+        let mut uniform: Vec<Uniform> = vec![[0; 64]; SELF_TEST_ROWS];
+        kernel.hash(&messages, &mut uniform);
+
+        let scalar_of = |bytes: &Uniform| Scalar::from_bytes_mod_order_wide(bytes);
+        let scalar = SecretScalar::of(scalar_of(&Sha512::digest(b"self-test").into()));
+        let scalars: Vec<Scalar> = uniform.iter().map(scalar_of).collect();
+        let mut encodings =
+            [vec![[0; 32]; SELF_TEST_ROWS], vec![[0; 32]; SELF_TEST_ROWS], vec![[0; 32]; SELF_TEST_ROWS]];
+        let [mapped, evaluated, padded] = &mut encodings;
+        kernel.map_mul_encode(&uniform, &scalar, mapped);
+        let mut results = vec![
+            kernel.decode_mul_encode(mapped, &scalar, evaluated),
+            kernel.decode_mul_each_encode(evaluated, &scalars, padded),
+            kernel.check(padded),
+        ];
+        // One of each kind of row that is refused: the identity, p + 1, an odd integer, one that is no element.
+        for (row, (byte, rest)) in [(0, 0), (0xee, 0xff), (1, 0), (4, 0)].into_iter().enumerate() {
+            let mut elements = mapped.clone();
+            elements[5 * row] = refused_bytes(byte, rest);
+            results.push(kernel.check(&elements));
+        }
+        (uniform, encodings, results)
+    };
+    let ours: (Vec<Uniform>, [Vec<Encoding>; 3], Vec<Result<(), InvalidRow>>) = outcome(kernel);
+    ours == outcome(&Dalek)
+}
+
+/// 255 bits: `lowest`, and then `rest` in each further byte.
+fn refused_bytes(lowest: u8, rest: u8) -> Encoding {
+    let mut bytes = [rest; 32];
+    bytes[0] = lowest;
+    bytes[31] &= 0x7f;
+    bytes
+}

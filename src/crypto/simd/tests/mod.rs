@@ -1,0 +1,1 @@
+//! The kernel against curve25519-dalek.
