@@ -75,6 +75,9 @@ fn fastest() -> Choice {
 /// Rows of the self-test: three groups of eight and a part of a fourth. A millisecond or two, once per process.
 const SELF_TEST_ROWS: usize = 27;
 
+/// Small, even, and yet no element: its x would be no square root.
+const NO_ELEMENT: u8 = 2;
+
 /// Whether `kernel` computes what dalek does for one block: hashes of one block and of several, the map from uniform
 /// bytes, multiples under a common scalar and under one for each row, and what is refused.
 fn agrees_with_dalek(kernel: &dyn Kernel) -> bool {
@@ -98,7 +101,7 @@ fn agrees_with_dalek(kernel: &dyn Kernel) -> bool {
             kernel.check(padded),
         ];
         // One of each kind of row that is refused: the identity, p + 1, an odd integer, one that is no element.
-        for (row, (byte, rest)) in [(0, 0), (0xee, 0xff), (1, 0), (4, 0)].into_iter().enumerate() {
+        for (row, (byte, rest)) in [(0, 0), (0xee, 0xff), (1, 0), (NO_ELEMENT, 0)].into_iter().enumerate() {
             let mut elements = mapped.clone();
             elements[5 * row] = refused_bytes(byte, rest);
             results.push(kernel.check(&elements));
@@ -115,4 +118,111 @@ fn refused_bytes(lowest: u8, rest: u8) -> Encoding {
     bytes[0] = lowest;
     bytes[31] &= 0x7f;
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evaluate::InvalidEncoding;
+    use super::*;
+
+    #[test]
+    fn portable_code_can_be_asked_for_and_a_wrong_wish_is_told() {
+        let name = |wish: &str| choose(Some(OsStr::new(wish))).name;
+        assert_eq!(name("portable"), PORTABLE);
+        for wrong in ["ifma", "Portable", "portable ", "1"] {
+            assert_eq!(name(wrong), UNKNOWN, "{wrong:?}");
+        }
+        for automatic in ["", "auto"] {
+            assert_eq!(name(automatic), choose(None).name);
+        }
+        assert!([name("portable"), name("ifma")].iter().all(|name| name.contains(KERNEL_VARIABLE)));
+        assert!(!choose(None).name.contains(KERNEL_VARIABLE));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_processor_that_can_runs_the_kernel_of_our_own() {
+        let name = choose(None).name;
+        assert_eq!(name == IFMA, super::super::simd::Ifma::detect().is_some(), "{name}");
+    }
+
+    #[test]
+    fn the_name_is_of_the_kernel_that_runs_and_stays() {
+        assert_eq!(kernel_name(), kernel_name());
+        let mut encodings = [[0; 32]];
+        kernel().map_mul_encode(&[[1; 64]], &SecretScalar::of(Scalar::ONE), &mut encodings);
+        assert_eq!(kernel().check(&encodings), Ok(()));
+    }
+
+    /// dalek, but for one bit of what one verb gives in one row.
+    struct Faulty {
+        verb: usize,
+        row: usize,
+    }
+
+    impl Faulty {
+        fn spoil<const BYTES: usize>(&self, verb: usize, rows: &mut [[u8; BYTES]]) {
+            if verb == self.verb {
+                rows[self.row][BYTES - 1] ^= 1;
+            }
+        }
+    }
+
+    impl Kernel for Faulty {
+        fn hash(&self, messages: &[Message<'_>], digests: &mut [Uniform]) {
+            Dalek.hash(messages, digests);
+            self.spoil(0, digests);
+        }
+
+        fn map_mul_encode(&self, uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [Encoding]) {
+            Dalek.map_mul_encode(uniform, scalar, encodings);
+            self.spoil(1, encodings);
+        }
+
+        fn check(&self, elements: &[Encoding]) -> Result<(), InvalidRow> {
+            if self.verb == 2 { Ok(()) } else { Dalek.check(elements) }
+        }
+
+        fn decode_mul_encode(
+            &self,
+            elements: &[Encoding],
+            scalar: &SecretScalar,
+            encodings: &mut [Encoding],
+        ) -> Result<(), InvalidRow> {
+            let result = Dalek.decode_mul_encode(elements, scalar, encodings);
+            self.spoil(3, encodings);
+            result
+        }
+
+        fn decode_mul_each_encode(
+            &self,
+            elements: &[Encoding],
+            scalars: &[Scalar],
+            encodings: &mut [Encoding],
+        ) -> Result<(), InvalidRow> {
+            let result = Dalek.decode_mul_each_encode(elements, scalars, encodings);
+            self.spoil(4, encodings);
+            result
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_wrong_in_one_row_of_one_verb_is_found() {
+        assert!(agrees_with_dalek(&Dalek));
+        for verb in 0..5 {
+            for row in [0, 7, SELF_TEST_ROWS - 1] {
+                assert!(!agrees_with_dalek(&Faulty { verb, row }), "verb {verb}, row {row}");
+            }
+        }
+        assert!(agrees_with_dalek(&Faulty { verb: 5, row: 0 }));
+    }
+
+    #[test]
+    fn the_rows_that_the_self_test_wants_refused_are() {
+        let refused = |lowest, rest| Dalek.check(&[refused_bytes(lowest, rest)]).unwrap_err().reason;
+        assert_eq!(refused(0, 0), InvalidEncoding::Identity);
+        for (lowest, rest) in [(0xee, 0xff), (1, 0), (NO_ELEMENT, 0)] {
+            assert_eq!(refused(lowest, rest), InvalidEncoding::NotCanonical);
+        }
+    }
 }

@@ -47,7 +47,7 @@ impl Digits {
 
 /// Digits d with Σ d·16^i = `scalar`: all from −8 to 7, but for the highest, which takes a carry and loses none, from
 /// 0 to 8.
-fn recode(scalar: &Scalar) -> Zeroizing<[i8; DIGITS]> {
+pub(super) fn recode(scalar: &Scalar) -> Zeroizing<[i8; DIGITS]> {
     let mut digits = Zeroizing::new([0i8; DIGITS]);
     let mut carry = 0;
     for (i, digit) in digits.iter_mut().enumerate() {
