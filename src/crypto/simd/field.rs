@@ -239,8 +239,8 @@ impl Field {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn blend(mask: Mask, limbs: &[Word; 5], other: &[Word; 5]) -> [Word; 5] {
     let mut chosen = *limbs;
-    for i in 0..5 {
-        chosen[i] = _mm512_mask_blend_epi64(mask, limbs[i], other[i]);
+    for (limb, other) in chosen.iter_mut().zip(other) {
+        *limb = _mm512_mask_blend_epi64(mask, *limb, *other);
     }
     chosen
 }
@@ -258,8 +258,8 @@ impl Sum {
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn plus(&self, other: &Self) -> Sum {
         let mut limbs = self.0;
-        for i in 0..5 {
-            limbs[i] = add(limbs[i], other.0[i]);
+        for (limb, other) in limbs.iter_mut().zip(other.0) {
+            *limb = add(*limb, other);
         }
         Sum(limbs)
     }
@@ -269,9 +269,9 @@ impl Sum {
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn minus(&self, other: &Self) -> Sum {
         let mut limbs = self.0;
-        for i in 0..5 {
-            debug_assert_eq!(_mm512_cmplt_epu64_mask(limbs[i], other.0[i]), 0, "a limb would go below zero");
-            limbs[i] = sub(limbs[i], other.0[i]);
+        for (limb, other) in limbs.iter_mut().zip(other.0) {
+            debug_assert_eq!(_mm512_cmplt_epu64_mask(*limb, other), 0, "a limb would go below zero");
+            *limb = sub(*limb, other);
         }
         Sum(limbs)
     }
