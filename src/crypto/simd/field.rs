@@ -13,11 +13,10 @@
 //! | [`Field`] | below [`REDUCED`] = 2^51 + 2^17 | [`Sum::carry`], constants, unpacked bytes |
 //! | [`Sum`] | below [`SUM_MAX`] = 2^63 | products, and sums and differences of anything |
 //!
-//! *Product.* Let both factors' limbs be below 2^52, hence lo < 2^52 and hi < 2^52. Column k ≤ 4 of the product takes
-//! k + 1 low halves and k high ones, column k + 5 takes 4 − k and 5 − k, and 2^255 = 19 (mod p) folds the latter onto
-//! the former: below 2^52·((k + 1) + 2k + 19·((4 − k) + 2·(5 − k))) = 2^52·(267 − 54k) < 2^60.07. If both are below
-//! [`REDUCED`], then hi < 2^50·(1 + 2^-32) and the same count gives 2^50·(498 − 108k)·(1 + 2^-32) < 2^59; if one is
-//! and the other is below 2^52, hi < 2^51·(1 + 2^-33) and it gives 2^50·(688 − 144k)·(1 + 2^-33) < 2^60.
+//! *Product.* Of factors below [`REDUCED`], lo < 2^52 and hi < 2^102·(1 + 2^-34)² / 2^52 < 2^50·(1 + 2^-32). Column
+//! k ≤ 4 takes k + 1 low halves and k high ones, column k + 5 takes 4 − k and 5 − k, and 2^255 = 19 (mod p) folds
+//! the latter onto the former. In units of 2^50·(1 + 2^-32), a low half being below 4 and a doubled high half below 2,
+//! that is (4·(k + 1) + 2k) + 19·(4·(4 − k) + 2·(5 − k)) = 498 − 108k. So limbs of a product are below 499·2^50 < 2^59.
 //!
 //! *Carry.* A limb below 2^63 leaves a carry below 2^12. All five move at once: a limb's low 51 bits plus the carry
 //! from below, at most 19·2^12 for the lowest, stay below 2^51 + 2^16.3 < [`REDUCED`]. One such step after each
@@ -27,7 +26,8 @@
 //! subtrahend's ([`Field::minus`], [`Field::negated`]). For products the multiple is where their accumulators
 //! start ([`Field::times_from`], [`Field::squared_from`]) and costs nothing.
 //!
-//! Debug builds assert each of these bounds.
+//! Debug builds assert that factors are reduced, that no limb goes below zero and that what is carried is below 2^63; a
+//! test asserts what products and carries promise.
 
 use std::arch::x86_64::*;
 
@@ -41,8 +41,6 @@ pub(super) type Mask = __mmask8;
 pub(super) const REDUCED: u64 = (1 << 51) + (1 << 17);
 /// Limbs of a [`Sum`] are below this.
 const SUM_MAX: u64 = 1 << 63;
-/// Limbs of a factor are below this: what `vpmadd52` looks at.
-const FACTOR_MAX: u64 = 1 << 52;
 /// The low 51 bits.
 pub(super) const LIMB_MASK: u64 = (1 << 51) - 1;
 /// The limbs of p.
@@ -123,10 +121,11 @@ impl Field {
         self.times_from::<0>(other)
     }
 
-    /// `self` · `other` + `MULTIPLE`·p; a multiple of two.
+    /// `self` · `other` + `MULTIPLE`·p
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn times_from<const MULTIPLE: u64>(&self, other: &Self) -> Sum {
+        const { assert!(MULTIPLE.is_multiple_of(2)) }
         debug_assert!(below(&self.0, REDUCED) && below(&other.0, REDUCED), "a factor's limb is too large");
         let [x0, x1, x2, x3, x4] = self.0;
         let [y0, y1, y2, y3, y4] = other.0;
@@ -164,10 +163,11 @@ impl Field {
         self.squared_from::<0>()
     }
 
-    /// `self`² + `MULTIPLE`·p; a multiple of four.
+    /// `self`² + `MULTIPLE`·p
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn squared_from<const MULTIPLE: u64>(&self) -> Sum {
+        const { assert!(MULTIPLE.is_multiple_of(4)) }
         debug_assert!(below(&self.0, REDUCED), "a factor's limb is too large");
         let [x0, x1, x2, x3, x4] = self.0;
         let zero = splat(0);

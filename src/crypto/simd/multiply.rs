@@ -6,7 +6,7 @@
 use std::arch::x86_64::*;
 
 use curve25519_dalek::scalar::Scalar;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::LANES;
 use super::field::{Mask, Word, splat};
@@ -60,37 +60,34 @@ pub(super) fn recode(scalar: &Scalar) -> Zeroizing<[i8; DIGITS]> {
 }
 
 /// 1P to 8P for the point P of each lane. Reused from group to group, wiped when dropped.
-pub(super) struct Table(Zeroizing<Vec<Addend>>);
+pub(super) struct Table {
+    entries: Zeroizing<Vec<Addend>>,
+    /// The same points, in the form of which further multiples are made.
+    multiples: Zeroizing<Vec<Extended>>,
+}
 
 impl Table {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn new() -> Self {
-        Self(Zeroizing::new(vec![Addend::identity(); DIGIT_MAX]))
+        Self {
+            entries: Zeroizing::new(vec![Addend::identity(); DIGIT_MAX]),
+            multiples: Zeroizing::new(vec![Extended::identity(); DIGIT_MAX]),
+        }
     }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn fill(&mut self, point: &Extended) {
-        let table = &mut self.0[..DIGIT_MAX];
-        let mut multiples = [*point; DIGIT_MAX / 2 + 1];
-        table[0] = point.addend();
-        for half in 1..=DIGIT_MAX / 2 {
-            // An even multiple is a double, the odd one above it is one more.
-            let even = multiples[half].double().extended();
-            table[2 * half - 1] = even.addend();
-            if let Some(multiple) = multiples.get_mut(2 * half) {
-                *multiple = even;
-            }
-            if 2 * half < DIGIT_MAX {
-                let odd = even.add(&table[0], 0).extended();
-                table[2 * half] = odd.addend();
-                if let Some(multiple) = multiples.get_mut(2 * half + 1) {
-                    *multiple = odd;
-                }
-            }
+        // k·P is at k − 1.
+        let (entries, multiples) = (&mut self.entries[..DIGIT_MAX], &mut self.multiples[..DIGIT_MAX]);
+        (entries[0], multiples[0]) = (point.addend(), *point);
+        for k in 2..=DIGIT_MAX {
+            let multiple =
+                if k % 2 == 0 { multiples[k / 2 - 1].double() } else { multiples[k - 2].add(&entries[0], 0) };
+            multiples[k - 1] = multiple.extended();
+            entries[k - 1] = multiples[k - 1].addend();
         }
-        multiples.zeroize();
     }
 
     /// |`digit`|·P of each lane, and the lanes whose digit is negative.
@@ -99,14 +96,14 @@ impl Table {
     pub(super) fn look_up(&self, digit: Word) -> (Addend, Mask) {
         let number = _mm512_abs_epi64(digit);
         let mut chosen = Addend::identity();
-        for (entry, k) in self.0.iter().zip(1..) {
+        for (entry, k) in self.entries.iter().zip(1..) {
             chosen = chosen.or_where(_mm512_cmpeq_epi64_mask(number, splat(k)), entry);
         }
         (chosen, _mm512_movepi64_mask(digit))
     }
 }
 
-/// The scalar of each lane times the point of each lane.
+/// The scalar of each lane times the point of each lane: 252 doubles and 64 sums, whatever the scalars.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn multiply(point: &Extended, digits: &Digits, table: &mut Table) -> Projective {

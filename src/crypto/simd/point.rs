@@ -1,8 +1,8 @@
 //! Eight points of the curve −x² + y² = 1 + d·x²·y², one per lane, and their sums and doubles.
 //!
-//! Formulas of Hisil, Wong, Carter and Dawson, "Twisted Edwards curves revisited" (2008), section 3.1 and 3.3 with
-//! a = −1: complete, so that the identity and equal points are nothing special. Products are left uncarried until
-//! they are combined, see [`super::field`]; "·512p" in comments is a multiple of p that a product starts from.
+//! Formulas of Hisil, Wong, Carter and Dawson, "Twisted Edwards curves revisited" (2008), sections 3.1 and 3.3, with
+//! a = −1. They are complete, as −1 is a square modulo p and d is not: the identity and equal points are nothing special,
+//! so no lane needs another path. Products are left uncarried until they are combined, see [`super::field`].
 
 use zeroize::Zeroize;
 
@@ -67,8 +67,9 @@ impl Projective {
     /// 2 · `self`. Of Hisil et al.'s E, F, G, H the signs of F and H are turned, and with them those of X, Y, Z and T,
     /// which is the same point: E = 2XY, F = 2Z² − (Y² − X²), G = Y² − X², H = Y² + X².
     ///
-    /// Bounds, with products below 2^59: h < 2·2^59 + 2^60 = 2^61; g < 2^59 + 2^60; e starts from 2048p, whose limbs
-    /// exceed 2^62 − 2^16 > h; f from 2·512p, whose limbs exceed 2^61 − 2^15 > g. All are below 2^63.
+    /// Bounds, with products below 2^59 and limbs of 512p between 2^60 − 2^14 and 2^60: g < 2^59 + 2^60, and not below
+    /// zero, as 512p exceeds X²; h < 2·2^59 + 2^60 = 2^61; f < 2·(2^59 + 2^60), and its 1024p exceed 2^61 − 2^15 > g;
+    /// e < 2^59 + 2^62, and its 2048p exceed 2^62 − 2^16 > h. All are below 2^63.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn double(&self) -> Completed {
@@ -100,8 +101,8 @@ impl Extended {
 
     /// `self` + `other`, and `self` − `other` in the lanes of `negative`.
     ///
-    /// Bounds, with products below 2^59: those that are subtracted from start from 512p, whose limbs exceed
-    /// 2^60 − 2^14, so all are below 2^61.
+    /// Bounds, with products below 2^59: what is subtracted from starts from 512p, whose limbs exceed 2^60 − 2^14; sums
+    /// are below 2·2^59 + 2^60 = 2^61.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn add(&self, other: &Addend, negative: Mask) -> Completed {
