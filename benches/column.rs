@@ -1,13 +1,16 @@
-//! Each verb of the curve per element, on one core, beside the same work done row by row with curve25519-dalek.
+//! Each verb of the curve per element, on one core, beside the same work done with curve25519-dalek: row by row, and
+//! in blocks that share an inversion.
 //!
-//! `RAYON_NUM_THREADS=1 cargo bench --bench column`; without the variable the verbs use all cores.
+//! `RAYON_NUM_THREADS=1 cargo bench --bench column`; without the variable the verbs use all cores. The first line says
+//! which kernel runs; with `DATAFUSION_PSI_KERNEL=portable` it is dalek's, whatever the processor. The steps by
+//! themselves, hash, map, multiply, encode: `cargo test --release figures -- --ignored --nocapture`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use datafusion_psi::crypto::{
-    ElementColumn, HashDomain, Pads, Permutation, RepeatCheck, SecretScalar, Source, TagColumn, evaluate,
-    evaluate_tags, evaluate_tags_of_rows, hash_and_blind, pad_rows, unpad_tags,
+    BLOCK_ROWS, ElementColumn, HashDomain, Pads, Permutation, RepeatCheck, SecretScalar, Source, TagColumn,
+    check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, hash_and_blind, kernel_name, pad_rows, unpad_tags,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -30,6 +33,7 @@ fn identifiers() -> Vec<String> {
 }
 
 fn blind(c: &mut Criterion) {
+    eprintln!("kernel: {}", kernel_name());
     let mut group = c.benchmark_group("blind");
     group.throughput(Throughput::Elements(CHUNK_ROWS as u64)).sample_size(10);
     let mut rng = rng();
@@ -57,6 +61,18 @@ fn blind(c: &mut Criterion) {
             for name in &names {
                 let point = RistrettoPoint::from_uniform_bytes(&Sha512::digest(name).into());
                 black_box((point * plain).compress());
+            }
+        });
+    });
+    let half = plain.div_by_2();
+    group.bench_function("dalek, in blocks", |b| {
+        b.iter(|| {
+            for names in names.chunks(BLOCK_ROWS) {
+                let halves = names.iter().map(|name| {
+                    let point = RistrettoPoint::from_uniform_bytes(&Sha512::digest(name).into());
+                    point * half
+                });
+                black_box(RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>()));
             }
         });
     });
@@ -91,6 +107,26 @@ fn evaluation(c: &mut Criterion) {
                 black_box((point * plain).compress());
             }
         });
+    });
+    let half = plain.div_by_2();
+    group.bench_function("dalek, in blocks", |b| {
+        b.iter(|| {
+            for elements in elements.elements().chunks(BLOCK_ROWS) {
+                let halves = elements.iter().map(|element| {
+                    let point = CompressedRistretto(*element).decompress().expect("valid elements");
+                    point * half
+                });
+                black_box(RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>()));
+            }
+        });
+    });
+    group.finish();
+
+    let mut group = c.benchmark_group("check");
+    group.throughput(Throughput::Elements(CHUNK_ROWS as u64)).sample_size(10);
+    group.bench_function("elements", |b| b.iter(|| check_elements(&elements).expect("valid elements")));
+    group.bench_function("dalek, row by row", |b| {
+        b.iter(|| elements.elements().iter().all(|element| CompressedRistretto(*element).decompress().is_some()));
     });
     group.finish();
 }

@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use subtle::{Choice, ConditionallySelectable};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::choose::kernel;
 use super::column::{ELEMENT_BYTES, ElementColumn};
 use super::domain::{HashDomain, Message};
-use super::kernel::{BLOCK_ROWS, Uniform, kernel};
+use super::kernel::{BLOCK_ROWS, Uniform};
 use super::secret::SecretScalar;
 
 /// What one row of a blinded column is made of.

@@ -6,8 +6,9 @@ use curve25519_dalek::scalar::Scalar;
 use rayon::prelude::*;
 use thiserror::Error;
 
+use super::choose::kernel;
 use super::column::{ELEMENT_BYTES, ElementColumn, TagColumn, check_tag_bytes};
-use super::kernel::{BLOCK_ROWS, Encoding, InvalidRow, kernel};
+use super::kernel::{BLOCK_ROWS, Encoding, InvalidRow};
 use super::pad::Pads;
 use super::secret::SecretScalar;
 

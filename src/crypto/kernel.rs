@@ -1,7 +1,7 @@
 //! The seam: what is computed over one block of rows, by whichever kernel this machine has.
 //!
 //! Blocks are cut and spread over the cores by the verbs; a kernel sees one block, on one core. Kernels must agree
-//! byte for byte: the oracle is [`Dalek`].
+//! byte for byte: the oracle is [`Dalek`]. Which one runs is decided in `choose`.
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -15,9 +15,9 @@ use super::secret::SecretScalar;
 
 /// Rows in a block: the unit of parallel work, and of encodings that share an inversion.
 ///
-/// From 128 rows on the inversion's share of a row is under 0.1 µs and no longer shrinks measurably; 128 rows are
-/// some 3 ms of work, so that a chunk of a few thousand rows keeps many cores busy. A multiple of eight, so that
-/// lanes fill.
+/// From 128 rows on the inversion's share of a row is under 0.1 µs, in either kernel; 128 rows are 0.3 ms of work with
+/// the one and 3 ms with the other, so that a chunk of a few thousand rows keeps many cores busy. A multiple of
+/// sixteen, so that lanes fill and pairs of groups are decoded together.
 pub const BLOCK_ROWS: usize = 128;
 
 /// 64 bytes, uniformly distributed, from which the map to the group makes one element.
@@ -68,13 +68,8 @@ pub(super) trait Kernel: Sync {
     ) -> Result<(), InvalidRow>;
 }
 
-/// The kernel of this machine.
-pub(super) fn kernel() -> &'static dyn Kernel {
-    &Dalek
-}
-
 /// curve25519-dalek, whose backend (AVX-512 IFMA, AVX2, serial) it chooses itself.
-struct Dalek;
+pub(super) struct Dalek;
 
 impl Kernel for Dalek {
     fn map_mul_encode(&self, uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [Encoding]) {

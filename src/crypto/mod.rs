@@ -39,60 +39,72 @@
 //! or the other is then selected in constant time before the map to the curve, the multiplication and the
 //! encoding, which do not branch on their input at all. What is left is the length of the hashed message: up to
 //! [`ONE_BLOCK_IDENTIFIER_BYTES`] bytes of identifier it takes one compression of SHA-512, as nulls and dummies do
-//! too, and one more (about 0.1 µs of the row's 20) for every further 128 bytes. That time belongs to the table,
-//! not to the query, as long as an entry that a *filter* emptied still costs what its identifier would:
+//! too, and about 0.1 µs more for every further 128 bytes. That time belongs to the table, not to the query, as long
+//! as an entry that a *filter* emptied still costs what its identifier would:
 //! [`Source::Emptied`] takes the identifier, hashes it and throws the hash away. The branch that builds a row's
 //! message does depend on its kind. It is worth a nanosecond, and only an observer on the same core could
 //! see it; such an observer reads the identifiers from memory anyway.
 //!
-//! Multiplication by the secret scalar is dalek's constant-time one throughout.
+//! Multiplication by the secret scalar is constant-time throughout, whichever kernel does it: no branch and no address
+//! depends on the scalar (`simd::multiply` looks up by reading the whole table).
 //!
 //! # Speed
 //!
 //! Work is cut into blocks of [`BLOCK_ROWS`] rows, which rayon spreads over the cores (the caller's pool, if it
-//! runs inside one). A block's encodings share one inversion: dalek's `double_and_compress_batch` encodes 2P
-//! for each P at 0.43 µs instead of 3.4 for a plain `compress`, so a block multiplies by s/2 and
-//! lets the doubling come back: 2 · ((s/2) · P) = s · P, as the group's order is odd and 1/2 exists modulo it.
-//! The gain is flat from blocks of 128 rows on (0.46 µs at 64 rows, 0.43 at 128, 0.41 at 1024), and small blocks
-//! stay in the cache and spread better.
+//! runs inside one). A block goes through the [kernel](kernel_name) that the machine can run:
 //!
-//! Measured on a Zen 5 core (AMD EPYC, 2.6 GHz nominal), rustc 1.95, curve25519-dalek 5.0.0, one thread, in blocks
-//! of 128, the best of five runs, µs per element:
+//! - **AVX-512 IFMA**, in the module `simd`: eight elements at a time, one per lane of a register. It is compiled into
+//!   every x86-64 build and chosen when the program runs, so a plain `cargo build --release` is fast wherever the
+//!   processor is. Before its first use it computes one fixed block beside dalek, and gives way if they differ.
+//! - **curve25519-dalek** elsewhere, and wherever the environment has `DATAFUSION_PSI_KERNEL=portable`.
 //!
-//! | build | decode, multiply, encode | hash, multiply, encode |
-//! |---|---|---|
-//! | plain `--release` (dalek takes AVX2) | 28.7 | 32.4 |
-//! | `--cfg curve25519_dalek_backend="avx512"` (IFMA, found at run time) | 17.7 | 21.2 |
-//! | `-C target-cpu=native` (IFMA) | 16.9 | 20.2 |
-//! | `-C target-cpu=native`, backend `simd` (AVX2) | 25.1 | 29 |
-//! | `-C target-cpu=native`, backend `serial` | 40.6 | 44.5 |
+//! Both give the same bytes. Both encode a block's points by one inversion: of 2P, for each P, the square root that an
+//! encoding takes is known, so a block multiplies by s/2 and lets the doubling come back: 2 · ((s/2) · P) = s · P, as
+//! the group's order is odd and 1/2 exists modulo it.
 //!
-//! Of that, in every build: decode 3.3, map to the group 6.7, encode 0.43, SHA-512 of a short identifier 0.16; the
-//! rest is multiplication. Identifiers, emptied entries, nulls and dummies agree within some 2 % (minima of 300
-//! runs on a busy machine).
+//! Measured on a Zen 5 core (AMD EPYC, 2.6 GHz nominal, some 4.2 at work), rustc 1.95, curve25519-dalek 5.0.0, one
+//! thread, a block of 128 at a time, the best of 200, µs per element:
 //!
-//! So dalek's AVX-512 IFMA backend is worth a factor of 1.6. It is compiled in only if the *compile-time* target has
-//! `avx512ifma` and `avx512vl`, or if it is asked for by the cfg of the second row. With that cfg it still looks for
-//! both features at *run time* and falls back to AVX2, then to serial code: one binary for every x86-64 machine,
-//! some 5 % slower than one compiled for a single machine. dalek's build script refuses the cfg on other
-//! architectures, so it belongs under a target of `.cargo/config.toml` (which `RUSTFLAGS`, where set, replaces):
+//! | step | eight at a time | dalek, IFMA | dalek, AVX2 |
+//! |---|---|---|---|
+//! | SHA-512 of a short identifier | 0.06 | 0.16 | 0.15 |
+//! | map to the group | 0.42 | 6.45 | 6.64 |
+//! | decode ([`check_elements`]) | 0.22 | 3.2 | 3.3 |
+//! | multiply | 2.19 | 13.6 | 24.2 |
+//! | encode | 0.05 | 0.40 | 0.42 |
+//! | decode, multiply, encode ([`evaluate`]) | **2.53** | 17.2 | 27.7 |
+//! | the same, a scalar per row ([`pad_rows`], without making ρ) | 2.63 | 17.2 | – |
+//! | hash, map, multiply, encode ([`hash_and_blind`]) | **2.87** | 20.8 | 31.0 |
 //!
-//! ```toml
-//! [target.'cfg(target_arch = "x86_64")']
-//! rustflags = ['--cfg=curve25519_dalek_backend="avx512"']
-//! ```
+//! So `simd` is worth a factor of 7 where dalek has IFMA too, and of 11 against its AVX2 code. The columns of dalek are
+//! its own best use, in blocks; row by row it takes 3 µs more. A chunk of fewer than eight rows takes the time of
+//! eight, so a single row 26 µs where dalek takes 22.
+//!
+//! For a group of eight a double takes 188 cycles, of which 163 are the multipliers' at two `vpmadd52` each, and one of the
+//! 64 look-ups 90, of which 80 are for reading the table. Tried without gain: two groups interleaved in the
+//! multiplication (2.5 µs instead of 2.2), look-ups cut up between the doublings, shifts in the place of `vpmullq`.
+//!
+//! Identifiers, emptied entries, nulls and dummies agree within 2 % (minima of 60 runs on a busy machine).
+//!
+//! curve25519-dalek's own AVX-512 IFMA code, the second column, is compiled in only if the *compile-time* target has
+//! `avx512ifma` and `avx512vl`, or if the cfg `curve25519_dalek_backend="avx512"` asks for it, as
+//! `.cargo/config.toml` does. That matters to what is left to dalek alone: `DATAFUSION_PSI_KERNEL=portable` and the
+//! base oblivious transfers.
 //!
 //! # Limits
 //!
-//! Rows are counted in `u32`. Secret scalars and intermediate points of a block are wiped; what a multiplication
-//! leaves on the stack is not (dalek does not wipe its own), nor is the hasher's state.
+//! Rows are counted in `u32`. Secret scalars, their digits, tables and intermediate points of a block are wiped; what a
+//! multiplication leaves on the stack and in registers is not (dalek does not wipe its own either), nor is the state of
+//! sha2's hasher.
 //!
 //! # Where a faster kernel goes
 //!
-//! `kernel` holds the seam: a few functions over a block, filled by curve25519-dalek. A SIMD kernel fills
-//! the same ones, byte for byte.
+//! `kernel` holds the seam: a few functions over a block, filled by curve25519-dalek, which is the oracle, and by
+//! `simd`. Another fills the same ones, byte for byte, and stands in `choose`. Processors without AVX-512 IFMA still
+//! run dalek: four lanes of AVX2 would be the next.
 
 mod blind;
+mod choose;
 mod column;
 mod domain;
 mod evaluate;
@@ -102,8 +114,11 @@ mod radix;
 mod repeat;
 mod secret;
 mod shuffle;
+#[cfg(target_arch = "x86_64")]
+mod simd;
 
 pub use blind::{Source, hash_and_blind};
+pub use choose::{KERNEL_VARIABLE, kernel_name};
 pub use column::{ColumnError, ELEMENT_BYTES, ElementColumn, TAG_BYTES_MAX, TagColumn};
 pub use domain::{Domain, HashDomain, ONE_BLOCK_IDENTIFIER_BYTES, PROTOCOL_VERSION};
 pub use evaluate::{

@@ -53,8 +53,7 @@ impl SecretScalar {
         *self.0
     }
 
-    /// A given scalar, for edges in tests.
-    #[cfg(test)]
+    /// A given scalar, for the kernels' self-test and for edges in tests.
     pub(super) fn of(scalar: Scalar) -> Self {
         assert_ne!(scalar, Scalar::ZERO);
         Self(Box::new(scalar))

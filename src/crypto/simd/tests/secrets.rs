@@ -1,0 +1,124 @@
+//! What touches the secret scalar: its digits, the look-up, and whether time tells them apart.
+
+use std::time::Instant;
+
+use num_bigint::BigInt;
+
+use super::*;
+use crate::crypto::simd::field::splat;
+use crate::crypto::simd::limbs::Lanes;
+use crate::crypto::simd::multiply::recode;
+use crate::crypto::simd::point::Addend;
+use crate::crypto::simd::tests::numbers::numbers;
+
+#[test]
+fn digits_are_small_and_add_up_to_their_scalar() {
+    let mut rng = rng(80);
+    let mut scalars = vec![Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(8u8), Scalar::from(u64::MAX)];
+    scalars.extend((0..200).map(|_| Scalar::random(&mut rng)));
+    scalars.extend((0..16u8).map(|digit| Scalar::from_bytes_mod_order([digit * 0x11; 32])));
+    for scalar in scalars {
+        let digits = recode(&scalar);
+        assert!(digits.iter().all(|digit| (-8..=8).contains(digit)));
+        let sum = digits.iter().rev().fold(BigInt::ZERO, |sum, digit| (sum << 4u8) + *digit);
+        assert_eq!(sum, BigInt::from_bytes_le(num_bigint::Sign::Plus, scalar.as_bytes()));
+    }
+}
+
+#[test]
+fn a_look_up_gives_each_lane_the_entry_of_its_own_digit() {
+    if kernel().is_none() {
+        return;
+    }
+    // SAFETY: `kernel` gave one, so the processor has the instructions.
+    unsafe { check_look_ups() }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn check_look_ups() {
+    let mut rng = rng(81);
+    let point = ristretto::map_uniform(&uniform(LANES, &mut rng));
+    let mut table = Table::new();
+    table.fill(&point);
+    // Multiples one by one.
+    let mut multiples = vec![Extended::identity()];
+    for k in 0..8 {
+        multiples.push(multiples[k].add(&point.addend(), 0).extended());
+    }
+    for turn in 0..17i64 {
+        let digits: [i64; LANES] = std::array::from_fn(|lane| (turn + 2 * lane as i64) % 17 - 8);
+        let (addend, negative) = table.look_up(Lanes(digits.map(i64::cast_unsigned)).load());
+        for (lane, digit) in digits.iter().enumerate() {
+            assert_eq!(negative >> lane & 1 == 1, *digit < 0);
+            // The same point, whatever its coordinates are scaled by: (Y + X)/(2Z) and so on.
+            let expected = multiples[digit.unsigned_abs() as usize].addend();
+            let Addend { y_plus_x, y_minus_x, twice_z, twice_dt } = expected;
+            for (ours, theirs) in
+                [(&addend.y_plus_x, &y_plus_x), (&addend.y_minus_x, &y_minus_x), (&addend.twice_dt, &twice_dt)]
+            {
+                let left = &numbers(ours)[lane] * &numbers(&twice_z)[lane] % super::numbers::p();
+                let right = &numbers(theirs)[lane] * &numbers(&addend.twice_z)[lane] % super::numbers::p();
+                assert_eq!(left, right, "digit {digit} in lane {lane}");
+            }
+        }
+    }
+}
+
+/// Welch's t of two classes of times, the slowest tenth of all cut off (Reparaz, Balasch, Verbauwhede, "Dude, is my
+/// code constant time?", 2017): above 4.5 is reason to look, and grows with the number of runs where there is a leak.
+fn welch(times: &[Vec<f64>; 2]) -> f64 {
+    let mut all = times.concat();
+    all.sort_unstable_by(f64::total_cmp);
+    let cut = all[all.len() * 9 / 10];
+    let [first, second] = times.each_ref().map(|class| {
+        let kept: Vec<f64> = class.iter().copied().filter(|time| *time <= cut).collect();
+        let count = kept.len() as f64;
+        let mean = kept.iter().sum::<f64>() / count;
+        let variance = kept.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        (mean, variance / count)
+    });
+    println!("means {:.1} and {:.1} ns", first.0, second.0);
+    (first.0 - second.0) / (first.1 + second.1).sqrt()
+}
+
+#[test]
+#[ignore = "prints times: cargo test --release time_does_not_tell -- --ignored --nocapture"]
+fn time_does_not_tell_scalars_or_digits_apart() {
+    if kernel().is_none() {
+        return;
+    }
+    // SAFETY: `kernel` gave one, so the processor has the instructions.
+    unsafe { measure_classes() }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn measure_classes() {
+    const RUNS: usize = 200_000;
+    let mut rng = rng(82);
+    let point = ristretto::map_uniform(&uniform(LANES, &mut rng));
+    let mut table = Table::new();
+    table.fill(&point);
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..RUNS {
+        // Always entry 0 against random digits of both signs, 64 of them as in a multiplication.
+        let class = (rng.next_u32() & 1) as usize;
+        let digits: Vec<i64> = (0..64).map(|_| (i64::from(rng.next_u32() % 16) - 8) * class as i64).collect();
+        let start = Instant::now();
+        for digit in &digits {
+            std::hint::black_box(table.look_up(splat(std::hint::black_box(digit.cast_unsigned()))));
+        }
+        times[class].push(start.elapsed().as_nanos() as f64);
+    }
+    println!("64 look-ups, zeros against random digits: t = {:.2}", welch(&times));
+
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..RUNS / 10 {
+        let class = (rng.next_u32() & 1) as usize;
+        let random = Scalar::random(&mut rng);
+        let digits = Digits::of(&if class == 0 { Scalar::ONE } else { random });
+        let start = Instant::now();
+        std::hint::black_box(multiply(&point, &digits, &mut table));
+        times[class].push(start.elapsed().as_nanos() as f64);
+    }
+    println!("eight multiplications, by one against by random scalars: t = {:.2}", welch(&times));
+}
