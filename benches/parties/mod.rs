@@ -12,25 +12,25 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion_psi::{Budgets, Party};
 
 /// Whatever ends a bench: it is printed.
-pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Rows of a Parquet row group, so that no writer holds a whole table.
 const GROUP_ROWS: i64 = 1_000_000;
 
 /// Two tables that share half of the smaller one's persons.
 #[derive(Debug, Clone, Copy)]
-pub struct Tables {
+pub(crate) struct Tables {
     /// Identifiers of a person.
-    pub ids: usize,
+    pub(crate) ids: usize,
     /// Persons of the asking party.
-    pub asking: i64,
+    pub(crate) asking: i64,
     /// Persons of the answering party.
-    pub answering: i64,
+    pub(crate) answering: i64,
 }
 
 impl Tables {
     /// Persons that both have.
-    pub fn matched(self) -> i64 {
+    pub(crate) fn matched(self) -> i64 {
         let fewer = self.asking.min(self.answering);
         fewer - fewer / 2
     }
@@ -45,12 +45,12 @@ impl Tables {
     }
 
     /// The answer: each person bought for its number modulo 100.
-    pub fn total(self) -> i64 {
+    pub(crate) fn total(self) -> i64 {
         (self.answering_persons().start..self.asking_persons().end).map(|person| person % 100).sum()
     }
 
     /// The question.
-    pub fn sql(self) -> String {
+    pub(crate) fn sql(self) -> String {
         let terms: Vec<String> = (0..self.ids).map(|k| format!("c.id{k} = p.id{k}")).collect();
         format!(
             "SELECT PRIVATE_INTERSECT_SUM(p.amount) AS total FROM customers c JOIN answering.purchases p ON {}",
@@ -60,13 +60,13 @@ impl Tables {
 }
 
 /// The answering party's server, ended when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
 }
 
 impl Server {
     /// Starts the binary with `threads` threads for the curve and waits until it says that it answers.
-    pub fn start(config: &Path, threads: usize) -> Result<Self, Failure> {
+    pub(crate) fn start(config: &Path, threads: usize) -> Result<Self, Failure> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_datafusion-psi"))
             .args(["serve", "--config"])
             .arg(config)
@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Its process.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 }
@@ -99,16 +99,16 @@ impl Drop for Server {
 }
 
 /// What the operating system's kernel says of a process (`/proc`, so for Linux).
-pub struct Usage {
+pub(crate) struct Usage {
     /// User and system time of all its threads.
-    pub cpu_seconds: f64,
+    pub(crate) cpu_seconds: f64,
     /// The most memory that it has held at once.
-    pub peak_mib: u64,
+    pub(crate) peak_mib: u64,
 }
 
 impl Usage {
     /// What process `pid` has used so far.
-    pub fn of(pid: u32) -> Result<Self, Failure> {
+    pub(crate) fn of(pid: u32) -> Result<Self, Failure> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let after_name = stat.rsplit_once(')').ok_or("an odd /proc/PID/stat")?.1;
         let fields: Vec<&str> = after_name.split_whitespace().collect();
@@ -122,7 +122,7 @@ impl Usage {
 }
 
 /// Writes both parties' tables and files into `folder`, for `queries` questions: `answering.toml`, `asking.toml`.
-pub fn write_parties(folder: &Path, tables: Tables, port: u16, queries: u32) -> Result<(), Failure> {
+pub(crate) fn write_parties(folder: &Path, tables: Tables, port: u16, queries: u32) -> Result<(), Failure> {
     write_parquet(&folder.join("customers.parquet"), tables.ids, tables.asking_persons())?;
     write_parquet(&folder.join("purchases.parquet"), tables.ids, tables.answering_persons())?;
     let names: Vec<String> = (0..tables.ids).map(|k| format!("id{k} = \"exact/1\"")).collect();

@@ -38,6 +38,7 @@ pub(super) async fn run(arguments: ServeArguments) -> anyhow::Result<()> {
     })?;
     let address = listener.local_addr()?;
     let security = if server.tls.is_some() { "grpc+tls" } else { "grpc" };
+    tracing::info!("curve: {}", crate::crypto::kernel_name());
     tracing::info!("'{}' answers at {security}://{address}", party.name);
     let sql = crate::sql_service(&party, budgets.clone())?;
     let peers = crate::peer_server(&party, budgets)?;

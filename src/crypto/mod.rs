@@ -118,7 +118,7 @@ mod shuffle;
 mod simd;
 
 pub use blind::{Source, hash_and_blind};
-pub use choose::{KERNEL_VARIABLE, kernel_name};
+pub use choose::{CurveMicros, KERNEL_VARIABLE, curve_micros, kernel_name};
 pub use column::{ColumnError, ELEMENT_BYTES, ElementColumn, TAG_BYTES_MAX, TagColumn};
 pub use domain::{Domain, HashDomain, ONE_BLOCK_IDENTIFIER_BYTES, PROTOCOL_VERSION};
 pub use evaluate::{

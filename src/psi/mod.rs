@@ -103,6 +103,7 @@ mod simulator;
 mod table;
 mod terms;
 
+pub use crate::crypto::{CurveMicros, curve_micros, kernel_name};
 pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
 pub use hello::{

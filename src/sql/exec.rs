@@ -29,7 +29,7 @@ use super::explain::{Outline, OwnOutline, RunReport};
 use super::query::PrivateQuery;
 use super::run::{Settled, Watcher, run, settle};
 use crate::policy::AskedRows;
-use crate::psi::{Error, FilteredRows, SizesTerms};
+use crate::psi::{Error, FilteredRows, SizesTerms, curve_micros};
 use crate::transport::PhaseReport;
 
 /// Executes one [`PrivateQuery`]. Its one input is this side's relation; its output is one batch: a row for each of its
@@ -137,6 +137,7 @@ impl PrivateQueryExec {
             persons_there,
             ot_width: self.asker.party().ot.width,
             cores: rayon::current_num_threads(),
+            curve: curve_micros(),
         }
     }
 

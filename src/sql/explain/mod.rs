@@ -17,14 +17,14 @@ pub use self::report::{ColumnErrors, Outcome, PhaseLine, RunReport};
 use crate::dp::size_noise_95;
 use crate::policy::labels_of;
 use crate::psi::{
-    Aggregate, AggregateTerms, ClipTerms, OutputsTerms, Question, ShareTerms, SizesTerms, WordTerms, matching_bytes,
+    Aggregate, AggregateTerms, ClipTerms, CurveMicros, OutputsTerms, Question, ShareTerms, SizesTerms, WordTerms,
+    matching_bytes,
 };
 
-/// Microseconds of one core to hash an identifier to the group and blind it.
-/// `cargo bench --bench column` measures both figures (groups `blind` and `evaluate`), per element.
-pub(super) const HASH_AND_BLIND_US: f64 = 20.0;
-/// Microseconds of one core to decode, multiply and encode an element.
-pub(super) const EVALUATE_US: f64 = 18.0;
+/// Seconds of every run, however small: connections, ledgers on disk, rounds (`cargo bench --bench end_to_end`).
+const ROUNDS_S: f64 = 0.2;
+/// Microseconds of one core for each entry of either side beside the curve: reading, preparing, encoding, comparing.
+const ENTRY_US: f64 = 0.5;
 /// Microseconds of one core for an oblivious transfer and its sums (`cargo bench --bench ot`).
 const TRANSFER_US: f64 = 0.04;
 /// Bytes of an additive share on the wire, where the bounds fit 64 bits.
@@ -63,6 +63,8 @@ pub(super) struct Outline {
     pub(super) ot_width: u8,
     /// Cores that the estimate divides by.
     pub(super) cores: usize,
+    /// What they take for an element.
+    pub(super) curve: CurveMicros,
 }
 
 /// What this side's own policy makes of the query.
@@ -135,9 +137,10 @@ impl Outline {
             bytes_down += WORD_BYTES * bits;
         }
         bytes_up += correction * transfers;
-        let blinded = (columns * here) as f64 * HASH_AND_BLIND_US;
-        let evaluated = (there + later * (here + there)) as f64 * EVALUATE_US;
-        let seconds = (blinded + evaluated + transfers as f64 * TRANSFER_US) / 1e6 / self.cores.max(1) as f64;
+        let blinded = (columns * here) as f64 * self.curve.hash_and_blind;
+        let evaluated = (there + later * (here + there)) as f64 * self.curve.evaluate;
+        let beside = (here + there) as f64 * ENTRY_US + transfers as f64 * TRANSFER_US;
+        let seconds = ROUNDS_S + (blinded + evaluated + beside) / 1e6 / self.cores.max(1) as f64;
         Some(Cost { seconds, bytes_up, bytes_down })
     }
 }

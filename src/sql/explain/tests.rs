@@ -1,5 +1,5 @@
 use super::*;
-use crate::psi::{AskedWord, FilteredRows, GroupTerms, IdentifierTerms, Phase};
+use crate::psi::{AskedWord, CurveMicros, FilteredRows, GroupTerms, IdentifierTerms, Phase};
 
 fn outline() -> Outline {
     Outline {
@@ -62,6 +62,7 @@ fn outline() -> Outline {
         persons_there: None,
         ot_width: 2,
         cores: 2,
+        curve: CurveMicros { hash_and_blind: 20.0, evaluate: 18.0 },
     }
 }
 
