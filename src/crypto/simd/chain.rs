@@ -76,14 +76,14 @@ pub(super) fn sqrt_ratio<const N: usize>(u: &[Field; N], v: &[Field; N]) -> [(Ma
     let v7 = products(&squared_times(&v3, 1), v);
     let roots = products(&products(u, &v3), &power_p58(&products(u, &v7)));
     let checks = products(v, &squared_times(&roots, 1));
-    let mut ratios = [(0, roots[0]); N];
+    let mut ratios = [(Mask::none(), roots[0]); N];
     for k in 0..N {
         let minus_u = u[k].negated();
         let correct = checks[k].is_equal(&u[k]);
         let flipped = checks[k].is_equal(&minus_u);
         let flipped_i = checks[k].is_equal(&minus_u.times(&i).carry());
-        let root = roots[k].or_where(flipped | flipped_i, &roots[k].times(&i).carry());
-        ratios[k] = (correct | flipped, root.absolute());
+        let root = roots[k].or_where(flipped.or(flipped_i), &roots[k].times(&i).carry());
+        ratios[k] = (correct.or(flipped), root.absolute());
     }
     ratios
 }

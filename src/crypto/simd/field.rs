@@ -34,8 +34,12 @@ use std::arch::x86_64::*;
 /// The same limb of eight elements.
 pub(super) type Word = __m512i;
 
-/// A bit per lane.
-pub(super) type Mask = __mmask8;
+/// All ones in the lanes where something holds, zeros in the others.
+///
+/// A register as any other and no mask register, so that a choice is plain logic on whole registers: what is loaded, and
+/// which lanes an instruction works on, is the same whatever is chosen.
+#[derive(Clone, Copy)]
+pub(super) struct Mask(Word);
 
 /// Limbs of a [`Field`] are below this.
 pub(super) const REDUCED: u64 = (1 << 51) + (1 << 17);
@@ -99,11 +103,67 @@ fn fold(x: Word, y: Word) -> Word {
     add(y, _mm512_mullo_epi64(x, splat(19)))
 }
 
+impl Mask {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn none() -> Self {
+        Self(splat(0))
+    }
+
+    /// Where `x`, as a signed integer, is negative.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn of_negative(x: Word) -> Self {
+        Self(_mm512_srai_epi64::<63>(x))
+    }
+
+    /// Where `x` is zero: there alone both x − 1 and ¬x have the highest bit.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn of_zero(x: Word) -> Self {
+        Self::of_negative(_mm512_andnot_si512(x, sub(x, splat(1))))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn or(self, other: Self) -> Self {
+        Self(_mm512_or_si512(self.0, other.0))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn not(self) -> Self {
+        Self(_mm512_xor_si512(self.0, splat(u64::MAX)))
+    }
+
+    /// A bit per lane, for what is public.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn bits(self) -> u8 {
+        _mm512_movepi64_mask(self.0)
+    }
+
+    /// Bit by bit `x` where the mask is zero, and `y` where it is ones.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn choose(self, x: Word, y: Word) -> Word {
+        // The truth table, bit 4·mask + 2·y + x of it.
+        _mm512_ternarylogic_epi64::<0b1100_1010>(self.0, y, x)
+    }
+
+    /// `x` | (mask & `y`), bit by bit.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    fn add(self, x: Word, y: Word) -> Word {
+        _mm512_ternarylogic_epi64::<0b1111_1000>(x, self.0, y)
+    }
+}
+
 /// Whether every lane of every limb is below `bound`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn below(limbs: &[Word; 5], bound: u64) -> bool {
-    limbs.iter().all(|limb| _mm512_cmplt_epu64_mask(*limb, splat(bound)) == Mask::MAX)
+    limbs.iter().all(|limb| _mm512_cmplt_epu64_mask(*limb, splat(bound)) == 0xff)
 }
 
 impl Field {
@@ -232,6 +292,17 @@ impl Field {
     pub(super) fn or_where(&self, mask: Mask, other: &Self) -> Self {
         Self(blend(mask, &self.0, &other.0))
     }
+
+    /// `other` in the lanes of `mask`, where `self` must have zeros in all limbs; `self` in the others.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn and_where(&self, mask: Mask, other: &Self) -> Self {
+        let mut limbs = self.0;
+        for (limb, other) in limbs.iter_mut().zip(other.0) {
+            *limb = mask.add(*limb, other);
+        }
+        Self(limbs)
+    }
 }
 
 /// `other` in the lanes of `mask`, `limbs` in the others.
@@ -240,7 +311,7 @@ impl Field {
 fn blend(mask: Mask, limbs: &[Word; 5], other: &[Word; 5]) -> [Word; 5] {
     let mut chosen = *limbs;
     for (limb, other) in chosen.iter_mut().zip(other) {
-        *limb = _mm512_mask_blend_epi64(mask, *limb, *other);
+        *limb = mask.choose(*limb, *other);
     }
     chosen
 }

@@ -122,17 +122,18 @@ impl Field {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn packs_to(&self, words: &[Lanes; 4]) -> Mask {
-        self.pack()
-            .iter()
-            .zip(words)
-            .fold(Mask::MAX, |equal, (packed, word)| equal & _mm512_cmpeq_epi64_mask(packed.load(), word.load()))
+        let mut difference = splat(0);
+        for (packed, word) in self.pack().iter().zip(words) {
+            difference = _mm512_or_si512(difference, _mm512_xor_si512(packed.load(), word.load()));
+        }
+        Mask::of_zero(difference)
     }
 
     /// Where the canonical form is odd: "negative" in RFC 9496, section 3.1.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn is_negative(&self) -> Mask {
-        _mm512_test_epi64_mask(self.canonical()[0], splat(1))
+        Mask::of_negative(_mm512_slli_epi64::<63>(self.canonical()[0]))
     }
 
     /// Where the element is zero.
@@ -141,7 +142,7 @@ impl Field {
     pub(super) fn is_zero(&self) -> Mask {
         let [l0, l1, l2, l3, l4] = self.canonical();
         let any = _mm512_or_si512(_mm512_or_si512(_mm512_or_si512(l0, l1), _mm512_or_si512(l2, l3)), l4);
-        _mm512_testn_epi64_mask(any, any)
+        Mask::of_zero(any)
     }
 
     /// Where the two are the same element.

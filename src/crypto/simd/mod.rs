@@ -24,9 +24,10 @@
 //!
 //! # Secrets
 //!
-//! No branch and no address depends on a scalar, on uniform bytes or on what becomes of them. Digits, tables, uniform
-//! bytes and points of a block are wiped before a call returns. What is not: registers and the stack's copies of
-//! single field elements, which the compiler spills where it likes.
+//! No branch and no address depends on a scalar, on uniform bytes or on what becomes of them, nor does it depend on them
+//! which lanes an instruction works on: choices are plain logic on whole registers ([`field::Mask`]). Digits, tables,
+//! uniform bytes and points of a block are wiped before a call returns. What is not: registers, and the stack's copies
+//! of single points and field elements, which the compiler spills where it likes.
 
 #![expect(unsafe_code, reason = "instructions that not every processor has, and registers from and to memory")]
 

@@ -83,23 +83,31 @@ impl Table {
         let (entries, multiples) = (&mut self.entries[..DIGIT_MAX], &mut self.multiples[..DIGIT_MAX]);
         (entries[0], multiples[0]) = (point.addend(), *point);
         for k in 2..=DIGIT_MAX {
-            let multiple =
-                if k % 2 == 0 { multiples[k / 2 - 1].double() } else { multiples[k - 2].add(&entries[0], 0) };
+            let multiple = if k % 2 == 0 {
+                multiples[k / 2 - 1].double()
+            } else {
+                multiples[k - 2].add(&entries[0], Mask::none())
+            };
             multiples[k - 1] = multiple.extended();
             entries[k - 1] = multiples[k - 1].addend();
         }
     }
 
     /// |`digit`|·P of each lane, and the lanes whose digit is negative.
+    ///
+    /// Each entry is read whole, and its bits are kept under a mask: neither a branch, nor an address, nor what is read
+    /// depends on the digit.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn look_up(&self, digit: Word) -> (Addend, Mask) {
         let number = _mm512_abs_epi64(digit);
-        let mut chosen = Addend::identity();
+        // From 0 to 15, zero alone is negative once one is taken away.
+        let is = |k: u64| Mask::of_negative(_mm512_sub_epi64(_mm512_xor_si512(number, splat(k)), splat(1)));
+        let mut chosen = Addend::zeros().and_where(is(0), &Addend::identity());
         for (entry, k) in self.entries.iter().zip(1..) {
-            chosen = chosen.or_where(_mm512_cmpeq_epi64_mask(number, splat(k)), entry);
+            chosen = chosen.and_where(is(k), entry);
         }
-        (chosen, _mm512_movepi64_mask(digit))
+        (chosen, Mask::of_negative(digit))
     }
 }
 

@@ -139,15 +139,23 @@ impl Addend {
         Self { y_plus_x: one, y_minus_x: one, twice_z: one.plus(&one).carry(), twice_dt: Field::splat(&[0; 5]) }
     }
 
-    /// `other` in the lanes of `mask`, `self` in the others.
+    /// No point, but the beginning of a choice among several.
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn or_where(&self, mask: Mask, other: &Self) -> Self {
+    pub(super) fn zeros() -> Self {
+        let zero = Field::splat(&[0; 5]);
+        Self { y_plus_x: zero, y_minus_x: zero, twice_z: zero, twice_dt: zero }
+    }
+
+    /// `other` in the lanes of `mask`, where `self` must be [`zeros`](Self::zeros); `self` in the others.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    pub(super) fn and_where(&self, mask: Mask, other: &Self) -> Self {
         Self {
-            y_plus_x: self.y_plus_x.or_where(mask, &other.y_plus_x),
-            y_minus_x: self.y_minus_x.or_where(mask, &other.y_minus_x),
-            twice_z: self.twice_z.or_where(mask, &other.twice_z),
-            twice_dt: self.twice_dt.or_where(mask, &other.twice_dt),
+            y_plus_x: self.y_plus_x.and_where(mask, &other.y_plus_x),
+            y_minus_x: self.y_minus_x.and_where(mask, &other.y_minus_x),
+            twice_z: self.twice_z.and_where(mask, &other.twice_z),
+            twice_dt: self.twice_dt.and_where(mask, &other.twice_dt),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::point::{Completed, Extended, Projective};
 /// Eight decoded elements, and the lanes that held the identity or no canonical encoding at all.
 pub(super) struct Decoded {
     pub(super) point: Extended,
-    pub(super) refused: Mask,
+    pub(super) refused: u8,
 }
 
 /// Section 4.3.1, for two groups of at most eight rows each: their square roots share a chain's time.
@@ -44,8 +44,8 @@ pub(super) fn decode(groups: [&[[u8; 32]]; 2]) -> [Decoded; 2] {
         let y = u1[k].times(&den_y).carry();
         let t = x.times(&y).carry();
         let canonical = s[k].packs_to(&encodings[k]);
-        let valid = canonical & !s[k].is_negative() & was_square & !t.is_negative() & !y.is_zero();
-        Decoded { point: Extended { x, y, z: one, t }, refused: !valid | s[k].is_zero() }
+        let invalid = canonical.not().or(s[k].is_negative()).or(was_square.not()).or(t.is_negative()).or(y.is_zero());
+        Decoded { point: Extended { x, y, z: one, t }, refused: invalid.or(s[k].is_zero()).bits() }
     };
     [decoded(0), decoded(1)]
 }
@@ -57,7 +57,7 @@ pub(super) fn map_uniform(rows: &[[u8; 64]]) -> Extended {
     let mut halves = [words::<4, 64>(rows, 0), words::<4, 64>(rows, 32)];
     let [first, second] = map(&[Field::unpack(&halves[0]), Field::unpack(&halves[1])]);
     halves.zeroize();
-    first.extended().add(&second.extended().addend(), 0).extended()
+    first.extended().add(&second.extended().addend(), Mask::none()).extended()
 }
 
 /// MAP of section 4.3.4, the Elligator 2 map in ristretto's coordinates, for two groups.

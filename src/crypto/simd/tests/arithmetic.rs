@@ -4,12 +4,13 @@ use num_bigint::BigUint;
 use proptest::prelude::*;
 
 use super::numbers::{
-    Limbs, d, element, everywhere, integer, inverse, is_square, minus, numbers, p, pack, root, unpack,
+    Limbs, d, element, everywhere, integer, inverse, is_square, lanes_of, minus, numbers, p, pack, root, unpack,
 };
 use super::*;
 use crate::crypto::simd::chain::{inverse as invert, invert_all, sqrt_ratio};
 use crate::crypto::simd::constants::*;
-use crate::crypto::simd::field::{Field, LIMB_MASK, P, REDUCED, Sum};
+use crate::crypto::simd::field::{Field, LIMB_MASK, Mask, P, REDUCED, Sum};
+use crate::crypto::simd::limbs::Lanes;
 use crate::crypto::simd::point::{Addend, Completed, Extended, Projective};
 
 /// Limbs at which something ends: none, one, all of a limb's 51 bits, the largest that a field element may have.
@@ -63,12 +64,12 @@ fn check_arithmetic(x: &Limbs, y: &Limbs) {
         assert!(unpack(&Field(product.0)).as_flattened().iter().all(|limb| *limb < 1 << 59), "the bound of products");
     }
     assert_numbers(&numbers(&a.negated()), |i| minus(&BigUint::ZERO, &m[i]));
-    assert_numbers(&numbers(&a.or_where(0b1010_0110, &b)), |i| {
+    assert_numbers(&numbers(&a.or_where(lanes_of(0b1010_0110), &b)), |i| {
         if 0b1010_0110 >> i & 1 == 1 { n[i].clone() } else { m[i].clone() }
     });
     for lane in 0..LANES {
         let (canonical, other) = (&m[lane] % p(), &n[lane] % p());
-        let bit = |mask: u8| mask >> lane & 1 == 1;
+        let bit = |mask: Mask| mask.bits() >> lane & 1 == 1;
         assert_eq!(bit(a.is_negative()), canonical.bit(0));
         assert_eq!(bit(a.is_zero()), canonical == BigUint::ZERO);
         assert_eq!(bit(a.is_equal(&b)), canonical == other);
@@ -79,7 +80,7 @@ fn check_arithmetic(x: &Limbs, y: &Limbs) {
     }
     let absolute = numbers(&a.absolute());
     assert_numbers(&absolute, |i| if (&m[i] % p()).bit(0) { minus(&BigUint::ZERO, &m[i]) } else { m[i].clone() });
-    assert_eq!(a.absolute().is_negative(), 0);
+    assert_eq!(a.absolute().is_negative().bits(), 0);
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
@@ -96,7 +97,7 @@ fn check_chains(x: &Limbs, y: &Limbs) {
     }
     for ((was_square, roots), (over, under)) in sqrt_ratio(&[u, v], &[v, u]).iter().zip([(&m, &n), (&n, &m)]) {
         for (lane, root) in numbers(roots).iter().enumerate() {
-            check_root(was_square >> lane & 1 == 1, root, &(&over[lane] % p()), &(&under[lane] % p()));
+            check_root(was_square.bits() >> lane & 1 == 1, root, &(&over[lane] % p()), &(&under[lane] % p()));
         }
     }
 }
@@ -133,7 +134,7 @@ fn check_points(x: &Limbs, y: &Limbs) {
     let point = Extended { x: a, y: b, z: b, t: a };
     let addend = point.addend();
     let d = d();
-    for (negative, sign) in [(0, true), (0xff, false)] {
+    for (negative, sign) in [(Mask::none(), true), (Mask::none().not(), false)] {
         let Completed { e, f, g, h } = point.add(&addend, negative);
         let signed = |number: BigUint| if sign { number } else { minus(&BigUint::ZERO, &number) };
         let product = |i: usize, plus: bool| {
@@ -201,6 +202,33 @@ fn values_at_the_edge_meet_each_other_in_every_lane() {
             check_arithmetic(&edges(), &shifted);
             check_points(&edges(), &shifted);
             check_chains(&edges(), &shifted);
+        }
+    }
+}
+
+#[test]
+fn masks_are_of_whole_lanes() {
+    if kernel().is_none() {
+        return;
+    }
+    // SAFETY: `kernel` gave one, so the processor has the instructions.
+    unsafe { check_masks() }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn check_masks() {
+    let integers = Lanes([0, 1, 2, u64::MAX, 1 << 63, (1 << 63) - 1, (1 << 63) + 1, 0]).load();
+    assert_eq!(Mask::of_zero(integers).bits(), 0b1000_0001);
+    assert_eq!(Mask::of_negative(integers).bits(), 0b0101_1000);
+    let (ones, x) = (Field::splat(&[u64::MAX; 5]), pack(&edges()));
+    for bits in 0..=255 {
+        let mask = lanes_of(bits);
+        assert_eq!((mask.bits(), mask.not().bits(), mask.or(lanes_of(0x0f)).bits()), (bits, !bits, bits | 0x0f));
+        let (chosen, kept) = (unpack(&ones.or_where(mask, &x)), unpack(&Field::splat(&[0; 5]).and_where(mask, &x)));
+        for lane in 0..LANES {
+            let here = bits >> lane & 1 == 1;
+            assert_eq!(chosen[lane], if here { edges()[lane] } else { [u64::MAX; 5] });
+            assert_eq!(kept[lane], if here { edges()[lane] } else { [0; 5] });
         }
     }
 }
@@ -280,7 +308,7 @@ fn check_torsion() {
         let torsion = Extended { x, y, z: Field::splat(&ONE), t: x.times(&y).carry() };
         let as_projective = |point: &Extended| Projective { x: point.x, y: point.y, z: point.z };
 
-        let moved = points.add(&torsion.addend(), 0).extended();
+        let moved = points.add(&torsion.addend(), Mask::none()).extended();
         let mut encodings = vec![[9; 32]; 3 * LANES];
         let halves = [as_projective(&moved), as_projective(&torsion), as_projective(&points)];
         ristretto::encode_doubled(&halves, &mut encodings);
@@ -288,8 +316,11 @@ fn check_torsion() {
         assert_eq!(encodings[LANES..2 * LANES], [[0; 32]; LANES], "the identity");
         assert_eq!(encodings[2 * LANES..], expected, "beside the identity");
         // In some lanes of a group only.
-        let mixed =
-            Projective { x: points.x.or_where(0b0100_1001, &x), y: points.y.or_where(0b0100_1001, &y), z: points.z };
+        let mixed = Projective {
+            x: points.x.or_where(lanes_of(0b0100_1001), &x),
+            y: points.y.or_where(lanes_of(0b0100_1001), &y),
+            z: points.z,
+        };
         ristretto::encode_doubled(&[mixed], &mut encodings[..LANES]);
         for lane in 0..LANES {
             let identity = 0b0100_1001 >> lane & 1 == 1;

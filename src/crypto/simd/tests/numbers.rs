@@ -3,7 +3,7 @@
 use num_bigint::BigUint;
 
 use crate::crypto::simd::LANES;
-use crate::crypto::simd::field::Field;
+use crate::crypto::simd::field::{Field, Mask};
 use crate::crypto::simd::limbs::{Lanes, limbs};
 
 /// Eight integers below 2^320, by their limbs.
@@ -86,4 +86,11 @@ pub(super) fn everywhere(number: &BigUint) -> Field {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 pub(super) fn numbers(field: &Field) -> Vec<BigUint> {
     unpack(field).iter().map(|limbs| integer(limbs) % p()).collect()
+}
+
+/// The lanes of these bits.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+pub(super) fn lanes_of(bits: u8) -> Mask {
+    let lanes = std::array::from_fn(|lane| if bits >> lane & 1 == 1 { u64::MAX } else { 0 });
+    Mask::of_negative(Lanes(lanes).load())
 }
