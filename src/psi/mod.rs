@@ -100,6 +100,7 @@ mod run;
 mod session;
 #[cfg(test)]
 mod simulator;
+mod spill;
 mod table;
 mod terms;
 
@@ -119,6 +120,7 @@ pub use receipt::{Receipt, SIGNATURE_BYTES_MAX, SignedReceipt, Signer, Verifier,
 pub use requester::{Answered, ChainCheck, OfferTerms, Requester};
 pub use responder::{AnswerTerms, Outcome, Responder};
 pub use session::{Output, Progress, Role, Session};
+pub use spill::{FindRoom, Footprint, SessionRows, Spill, SpillFile};
 pub use table::{Entries, EntryPart};
 pub use terms::{
     AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, SessionId,
