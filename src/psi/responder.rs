@@ -190,10 +190,10 @@ impl Responder {
         })
     }
 
-    /// The same session, with columns that it keeps in files. Before the first message.
-    pub fn with_spill(mut self, spill: Arc<dyn Spill>) -> Self {
+    /// The same session, with columns that it keeps in files if there is a `spill`. Before the first message.
+    pub fn with_spill(mut self, spill: Option<Arc<dyn Spill>>) -> Self {
         if let Stage::Hello { hello, .. } = &mut self.stage {
-            hello.spill = Some(spill);
+            hello.spill = spill;
         }
         self
     }

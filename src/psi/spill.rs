@@ -1,7 +1,7 @@
 //! A session's memory: how much it takes, and files for what it need not hold there.
 //!
 //! This room opens no file. A session is handed a [`Spill`], or none, and then writes the columns that it keeps for long and
-//! reads at most once into what it gives; their bytes in memory are those of one batch at a time.
+//! reads rarely into what it gives; their bytes in memory are those of one batch at a time.
 
 use std::sync::Arc;
 

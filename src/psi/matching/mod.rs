@@ -92,6 +92,10 @@
 //! | its end | | 16 more for the search for repeats | | |
 //! | replies-k | 2, 4, 32 likewise | 32 | 2, 4, 32 likewise; 32 for the replies' tags and the search for repeats | 16, and 2 for marks |
 //!
+//! With a [`Spill`], each 32 of this table but those of the replies' tags lies in a file: later columns from their first
+//! batch on, padded elements likewise, one file each, deleted with the column. What is read again is read by the batch; the
+//! messages are the same bytes.
+//!
 //! Own rows are those unmatched, in later columns. For one identifier that is 18 per peer row and 2 per own one; each
 //! further one adds 32 per peer row, and the first of them at most 20 more, and 32 per own row. Columns have room for the
 //! whole of what was announced once an eighth of it has come, and are not copied after that. A peer whose tags, or elements, have been

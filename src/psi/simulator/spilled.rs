@@ -105,10 +105,8 @@ fn observed(setting: &Setting, requester_s: &Files, responder_s: &Files) -> (Mes
     let found = spill(requester_s);
     let mut requester = setting.requester().unwrap().with_room(Box::new(move |_| Ok(found)));
     let Ok(Output::Batch(offer)) = requester.poll_output() else { panic!("no offer") };
-    let mut responder = setting.responder(&Offer::from_batch(&offer).unwrap()).unwrap();
-    if let Some(spill) = spill(responder_s) {
-        responder = responder.with_spill(spill);
-    }
+    let responder = setting.responder(&Offer::from_batch(&offer).unwrap()).unwrap();
+    let mut responder = responder.with_spill(spill(responder_s));
     let ended = drive(&mut requester, &mut responder, &mut |role, phase, _, batch| {
         messages.push((role, phase, batch.clone()));
         vec![batch]
@@ -210,7 +208,7 @@ fn a_file_that_gives_other_bytes_is_this_machines_fault_and_not_the_peers() {
     let mut requester = setting.requester().unwrap();
     let Ok(Output::Batch(offer)) = requester.poll_output() else { panic!("no offer") };
     let offer = Offer::from_batch(&offer).unwrap();
-    let mut responder = setting.responder(&offer).unwrap().with_spill(Arc::new(Blank));
+    let mut responder = setting.responder(&offer).unwrap().with_spill(Some(Arc::new(Blank)));
     let error = drive(&mut requester, &mut responder, &mut pass).map_err(Failure::error).unwrap_err();
     assert!(matches!(&error, Error::Environment(words) if words.contains("disk")), "{error}");
 }
