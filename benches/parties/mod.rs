@@ -137,6 +137,7 @@ state = "answering/"
 listen = "127.0.0.1:{port}"
 plaintext = true
 [limits]
+persons_max = 100_000_000
 sessions_max = 64
 sessions_per_peer_max = 64
 [[table]]
@@ -166,6 +167,8 @@ outputs = {{ noise = "none" }}
             r#"
 [party]
 name = "asking"
+[limits]
+persons_max = 100_000_000
 [[table]]
 name = "customers"
 location = "customers.parquet"
