@@ -1,8 +1,9 @@
 //! Each verb of the curve per element, on one core, beside the same work done with curve25519-dalek: row by row, and
-//! in blocks that share an inversion.
+//! in blocks that share an inversion. A table of the verbs comes first, then criterion's figures, which it compares with those
+//! of an earlier run: `-- --save-baseline NAME` keeps them, `-- --baseline NAME` says by how many percent they have changed.
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench --bench column`; without the variable the verbs use all cores. The first line says
-//! which kernel runs; with `DATAFUSION_PSI_KERNEL=portable` it is dalek's, whatever the processor. The steps by
+//! which kernel runs (dalek's figures are for one core, in blocks); with `DATAFUSION_PSI_KERNEL=portable` it is dalek's, whatever the processor. The steps by
 //! themselves, hash, map, multiply, encode: `cargo test --release figures -- --ignored --nocapture`.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -16,6 +17,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha512};
 use std::hint::black_box;
+use std::time::Instant;
 
 /// A chunk of the wire.
 const CHUNK_ROWS: usize = 4096;
@@ -32,8 +34,68 @@ fn identifiers() -> Vec<String> {
     (0..CHUNK_ROWS).map(|row| format!("person-{row}@example.org")).collect()
 }
 
+/// Blinding as dalek does it best: blocks that share an inversion.
+fn dalek_blind(names: &[String], scalar: &Scalar) {
+    let half = scalar.div_by_2();
+    for names in names.chunks(BLOCK_ROWS) {
+        let halves = names.iter().map(|name| {
+            let point = RistrettoPoint::from_uniform_bytes(&Sha512::digest(name).into());
+            point * half
+        });
+        black_box(RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>()));
+    }
+}
+
+/// Evaluating likewise.
+fn dalek_evaluate(elements: &ElementColumn, scalar: &Scalar) {
+    let half = scalar.div_by_2();
+    for elements in elements.elements().chunks(BLOCK_ROWS) {
+        let halves = elements.iter().map(|element| {
+            let point = CompressedRistretto(*element).decompress().expect("valid elements");
+            point * half
+        });
+        black_box(RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>()));
+    }
+}
+
+fn dalek_check(elements: &ElementColumn) {
+    assert!(elements.elements().iter().all(|element| CompressedRistretto(*element).decompress().is_some()));
+}
+
+/// The table of verbs: nanoseconds per element of ours and of dalek's, the best of several runs, and their ratio.
+fn verbs(_: &mut Criterion) {
+    let mut rng = rng();
+    let (scalar, plain) = (SecretScalar::random(&mut rng), Scalar::random(&mut rng));
+    let (domain, names) = (HashDomain::new(0, b"transcript"), identifiers());
+    let source = |row: usize| Source::Identifier(names[row].as_bytes());
+    let elements = hash_and_blind(&domain, CHUNK_ROWS, source, &scalar, &mut rng);
+    let pads = Pads::random(&mut rng);
+    let order = Permutation::random(CHUNK_ROWS as u32, &mut rng);
+    eprintln!("kernel: {}\n\n| verb | ns per element | curve25519-dalek | ratio |\n|---|---|---|---|", kernel_name());
+    let line =
+        |verb: &str, ours: f64, dalek: f64| eprintln!("| {verb} | {ours:.0} | {dalek:.0} | {:.1} |", dalek / ours);
+    let blind = best(|| drop(black_box(hash_and_blind(&domain, CHUNK_ROWS, source, &scalar, &mut rng))));
+    line("blind: hash, map, multiply, encode", blind, best(|| dalek_blind(&names, &plain)));
+    let evaluated = best(|| drop(black_box(evaluate(&elements, &scalar))));
+    let dalek = best(|| dalek_evaluate(&elements, &plain));
+    line("evaluate: decode, multiply, encode", evaluated, dalek);
+    let padded = best(|| drop(black_box(pad_rows(&elements, order.rows(), &pads, 0))));
+    line("pad: the same, a scalar per row", padded, dalek);
+    line("check: decode", best(|| drop(black_box(check_elements(&elements)))), best(|| dalek_check(&elements)));
+    eprintln!();
+}
+
+/// Nanoseconds per row of a chunk, the best of 15 runs.
+fn best(mut work: impl FnMut()) -> f64 {
+    let seconds = (0..15).map(|_| {
+        let began = Instant::now();
+        work();
+        began.elapsed().as_secs_f64()
+    });
+    1e9 * seconds.fold(f64::MAX, f64::min) / CHUNK_ROWS as f64
+}
+
 fn blind(c: &mut Criterion) {
-    eprintln!("kernel: {}", kernel_name());
     let mut group = c.benchmark_group("blind");
     group.throughput(Throughput::Elements(CHUNK_ROWS as u64)).sample_size(10);
     let mut rng = rng();
@@ -64,18 +126,7 @@ fn blind(c: &mut Criterion) {
             }
         });
     });
-    let half = plain.div_by_2();
-    group.bench_function("dalek, in blocks", |b| {
-        b.iter(|| {
-            for names in names.chunks(BLOCK_ROWS) {
-                let halves = names.iter().map(|name| {
-                    let point = RistrettoPoint::from_uniform_bytes(&Sha512::digest(name).into());
-                    point * half
-                });
-                black_box(RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>()));
-            }
-        });
-    });
+    group.bench_function("dalek, in blocks", |b| b.iter(|| dalek_blind(&names, &plain)));
     group.finish();
 }
 
@@ -108,26 +159,13 @@ fn evaluation(c: &mut Criterion) {
             }
         });
     });
-    let half = plain.div_by_2();
-    group.bench_function("dalek, in blocks", |b| {
-        b.iter(|| {
-            for elements in elements.elements().chunks(BLOCK_ROWS) {
-                let halves = elements.iter().map(|element| {
-                    let point = CompressedRistretto(*element).decompress().expect("valid elements");
-                    point * half
-                });
-                black_box(RistrettoPoint::double_and_compress_batch(&halves.collect::<Vec<_>>()));
-            }
-        });
-    });
+    group.bench_function("dalek, in blocks", |b| b.iter(|| dalek_evaluate(&elements, &plain)));
     group.finish();
 
     let mut group = c.benchmark_group("check");
     group.throughput(Throughput::Elements(CHUNK_ROWS as u64)).sample_size(10);
     group.bench_function("elements", |b| b.iter(|| check_elements(&elements).expect("valid elements")));
-    group.bench_function("dalek, row by row", |b| {
-        b.iter(|| elements.elements().iter().all(|element| CompressedRistretto(*element).decompress().is_some()));
-    });
+    group.bench_function("dalek, row by row", |b| b.iter(|| dalek_check(&elements)));
     group.finish();
 }
 
@@ -161,5 +199,5 @@ fn whole_column(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, blind, evaluation, whole_column);
+criterion_group!(benches, verbs, blind, evaluation, whole_column);
 criterion_main!(benches);

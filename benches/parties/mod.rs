@@ -121,10 +121,12 @@ impl Usage {
     }
 }
 
-/// Writes both parties' tables and files into `folder`, for `queries` questions: `answering.toml`, `asking.toml`.
+/// Writes both parties' tables and files into `folder`, for `queries` questions: `answering.toml`, `asking.toml`. The sizes'
+/// ε is 2 for ten questions and grows with their number, so that each has about as many dummies.
 pub(crate) fn write_parties(folder: &Path, tables: Tables, port: u16, queries: u32) -> Result<(), Failure> {
     write_parquet(&folder.join("customers.parquet"), tables.ids, tables.asking_persons())?;
     write_parquet(&folder.join("purchases.parquet"), tables.ids, tables.answering_persons())?;
+    let epsilon = 0.2 * f64::from(queries);
     let names: Vec<String> = (0..tables.ids).map(|k| format!("id{k} = \"exact/1\"")).collect();
     fs::write(
         folder.join("answering.toml"),
@@ -137,6 +139,7 @@ state = "answering/"
 listen = "127.0.0.1:{port}"
 plaintext = true
 [limits]
+persons_max = 100_000_000
 sessions_max = 64
 sessions_per_peer_max = 64
 [[table]]
@@ -154,7 +157,7 @@ aggregates = {{ amount = {{ min = 0, max = 500, max_rows = 20 }} }}
 [share.budget]
 population = "people"
 queries = {queries}
-sizes = {{ epsilon = 2.0 }}
+sizes = {{ epsilon = {epsilon:.1} }}
 outputs = {{ noise = "none" }}
 "#,
             names.join(", ")
@@ -166,6 +169,8 @@ outputs = {{ noise = "none" }}
             r#"
 [party]
 name = "asking"
+[limits]
+persons_max = 100_000_000
 [[table]]
 name = "customers"
 location = "customers.parquet"
@@ -178,7 +183,7 @@ of = ["answering"]
 population = "people"
 [ask.budget]
 queries = {queries}
-sizes = {{ epsilon = 2.0 }}
+sizes = {{ epsilon = {epsilon:.1} }}
 "#
         ),
     )?;

@@ -26,6 +26,7 @@ mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -36,10 +37,23 @@ pub use print::Format;
 
 /// SQL over data that two parties will not show each other.
 #[derive(Debug, Parser)]
-#[command(name = "datafusion-psi", version, about, disable_help_subcommand = true)]
+#[command(name = "datafusion-psi", version, long_version = long_version(), about, disable_help_subcommand = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// What `--version` says, beside the number: the protocol, and what computes on the curve here. (`-V` is the number alone.)
+fn long_version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "{}\nprotocol: datafusion-psi/{}\ncurve: {}",
+            env!("CARGO_PKG_VERSION"),
+            crate::crypto::PROTOCOL_VERSION,
+            crate::crypto::kernel_name()
+        )
+    });
+    &VERSION
 }
 
 #[derive(Debug, Subcommand)]

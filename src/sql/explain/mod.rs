@@ -22,7 +22,7 @@ use crate::psi::{
 };
 
 /// Seconds of every run, however small: connections, ledgers on disk, rounds (`cargo bench --bench end_to_end`).
-const ROUNDS_S: f64 = 0.2;
+const ROUNDS_S: f64 = 0.1;
 /// Microseconds of one core for each entry of either side beside the curve: reading, preparing, encoding, comparing.
 const ENTRY_US: f64 = 0.5;
 /// Microseconds of one core for an oblivious transfer and its sums (`cargo bench --bench ot`).

@@ -88,7 +88,7 @@ fn the_outline_names_everything_that_a_reader_must_know_before_the_run() {
     minimum:  under 50 matched persons (a noisy number) there is no answer
     you will learn: the number of advertiser's entries, per identifier a noisy number of matches, the answer
     advertiser will learn: the line 'travels', the announced number of your persons, per identifier a noisy number of matches and which lines of your shuffled table they are; no identifier, no answer
-    costs:    about 47.1 s on 2 cores, 128.3 MB up, 122.3 MB down
+    costs:    about 47.7 s on 2 cores, 128.3 MB up, 122.3 MB down
     ");
 }
 
@@ -198,7 +198,7 @@ fn the_outline_of_a_grouped_query_says_what_its_rows_are_and_what_the_groups_cos
               persons was added to the question for this, and takes its share of ε
     you will learn: the number of advertiser's entries, per identifier and group of yours a noisy number of matches, the answer
     advertiser will learn: the line 'travels', the announced number of your persons in each of your groups, per identifier and group of yours a noisy number of matches and which lines of your shuffled table they are; no identifier, no answer
-    costs:    about 49.7 s on 2 cores, 293.4 MB up, 1.6 GB down
+    costs:    about 50.3 s on 2 cores, 293.4 MB up, 1.6 GB down
     ");
     let labels = Outline { question: Question { own_groups: false, ..grouped().question }, ..grouped() };
     let labels = labels.to_string();
