@@ -29,6 +29,10 @@ const MUST_NOT_TOUCH: &[(&str, &[&str])] = &[
     ("flight_sql", &["curve25519_dalek", "std::fs", "std::net"]),
 ];
 
+/// What a single file may name all the same: the engine's temporary files can be read only from the beginning to the end by
+/// the engine's own means, and a session reads them in a secret order.
+const MAY_TOUCH: &[(&str, &str)] = &[("src/sql/spill.rs", "std::fs")];
+
 /// A source file: its path from the crate's root, with slashes, and its text. All checks are functions of these, so that
 /// where the checkout lies has no say, and so that a test can plant a violation.
 struct Source {
@@ -170,7 +174,7 @@ fn forbidden_names(source: &Source) -> Vec<String> {
         return wrong;
     }
     for (number, line) in source.code() {
-        for name in *forbidden {
+        for name in forbidden.iter().filter(|name| !MAY_TOUCH.contains(&(source.path.as_str(), **name))) {
             let named = line.match_indices(name).any(|(at, _)| {
                 let (before, after) = (&line[..at], &line[at + name.len()..]);
                 let imported = before.trim_start() == "use " && after.starts_with([';', ' ']);
@@ -303,6 +307,9 @@ mod planted {
         assert_eq!(found("src/dp/noise.rs", "getrandom::fill(&mut seed)?;\n"), 1);
         assert_eq!(found("src/transport/local.rs", "use datafusion;\n"), 1);
         assert_eq!(found("src/policy/party.rs", "use std::net::TcpStream;\n"), 1);
+        assert_eq!(found("src/sql/run.rs", "use std::fs::File;\n"), 1);
+        assert_eq!(found("src/sql/spill.rs", "use std::fs::File;\n"), 0);
+        assert_eq!(found("src/sql/spill.rs", "use std::net::TcpStream;\n"), 1);
         assert_eq!(found("src/psi/run.rs", "// as tokio::spawn would\nlet my_tokio = 1; not_tokio::x();\n"), 0);
         assert_eq!(found("src/policy/party.rs", "use std::net::SocketAddr;\n"), 0);
         assert_eq!(found("src/transport/driver.rs", "use tokio::sync::mpsc;\n"), 0);

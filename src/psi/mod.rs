@@ -5,7 +5,7 @@
 //!
 //! | Room | Job | May import | Must not touch |
 //! |---|---|---|---|
-//! | psi | sessions for both roles, messages, leakage table | mpc, dp, crypto | tokio, tonic, datafusion, clock; it emits outputs and never calls out |
+//! | psi | sessions for both roles, messages, leakage table | mpc, dp, crypto | tokio, tonic, datafusion, clock; it emits outputs and never calls out, but to what it was handed for that ([`ChainCheck`], [`Spill`]) |
 //!
 //! # Messages
 //! Each phase is one exchange with one Arrow schema per direction; batches have [`FRAME_ROWS`] rows (the oblivious
@@ -77,9 +77,8 @@
 //! # Limits
 //! 1 to [`COLUMNS_MAX`] identifier columns; [`Limits`] for entries, dummies, and transfers; [`AGGREGATES_MAX`] aggregates;
 //! [`PARTS_MAX`] parts; [`LABELS_MAX`] labels, and [`WORDS_PER_ROW_MAX`] for the responder's aggregates times labels; 1 to
-//! [`CHAIN_LINKS_MAX`] chain heads; signatures of up to [`SIGNATURE_BYTES_MAX`] bytes. Memory
-//! per row of either table: 32 bytes of tag order, 2 of match, and 32 for each further column of the peer's, beside
-//! the entries themselves; and 16 for the oblivious transfer per part and row of the responder's.
+//! [`CHAIN_LINKS_MAX`] chain heads; signatures of up to [`SIGNATURE_BYTES_MAX`] bytes. Memory:
+//! [`Footprint`]; columns that it has no room for may lie in files ([`Spill`]).
 
 mod aggregation;
 mod error;
@@ -100,6 +99,7 @@ mod run;
 mod session;
 #[cfg(test)]
 mod simulator;
+mod spill;
 mod table;
 mod terms;
 
@@ -119,6 +119,7 @@ pub use receipt::{Receipt, SIGNATURE_BYTES_MAX, SignedReceipt, Signer, Verifier,
 pub use requester::{Answered, ChainCheck, OfferTerms, Requester};
 pub use responder::{AnswerTerms, Outcome, Responder};
 pub use session::{Output, Progress, Role, Session};
+pub use spill::{FindRoom, Footprint, SessionRows, Spill, SpillFile};
 pub use table::{Entries, EntryPart};
 pub use terms::{
     AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, SessionId,

@@ -13,6 +13,7 @@ use super::limits::{check_shape, word_width};
 use super::matching::tag_bytes;
 use super::release::{Closing, Witnessed};
 use super::run::{Agreed, AgreedWord, Finished, Run};
+use super::spill::{FindRoom, SessionRows};
 use super::{
     ChainLink, Entries, Error, Limits, Offer, Output, PARTS_MAX, PeerMisbehaved, Phase, Progress, Question, Receipts,
     Role, Session, SessionId, ShareTerms, SignedReceipt, SizesTerms, Witness, WordTerms, hello_schema,
@@ -87,6 +88,7 @@ struct Hello {
     charge: Charge,
     witness: Option<Witness>,
     check_chain: ChainCheck,
+    find_room: Option<FindRoom>,
     rng: ChaCha20Rng,
 }
 
@@ -157,7 +159,7 @@ impl Requester {
         };
         let charge = Charge::Reserved(reservation);
         let (words, published) = (terms.words, terms.published);
-        let hello = Hello { offer, words, published, entries, charge, witness, check_chain, rng };
+        let hello = Hello { offer, words, published, entries, charge, witness, check_chain, find_room: None, rng };
         Ok(Requester {
             id: hello.offer.session,
             limits,
@@ -169,6 +171,15 @@ impl Requester {
                 inbound: Inbound::new(Phase::Hello, hello_schema(), 1),
             },
         })
+    }
+
+    /// The same session, which asks for its room once it knows both tables' lengths; without, it is all in memory. Before
+    /// the first message.
+    pub fn with_room(mut self, find_room: FindRoom) -> Self {
+        if let Stage::Hello { hello, .. } = &mut self.stage {
+            hello.find_room = Some(find_room);
+        }
+        self
     }
 
     /// The answer, once [`Session::phase`] is `None`.
@@ -351,12 +362,14 @@ impl Session for Requester {
                     return Err(Error::internal("the hello was closed before both of its directions had ended"));
                 };
                 let agreed = self.settle(&hello, &answer)?;
-                let Hello { offer, entries, charge, witness, check_chain, rng, .. } = *hello;
+                let Hello { offer, entries, charge, witness, check_chain, find_room, rng, .. } = *hello;
                 check_chain(&answer.chain)?;
+                let rows = SessionRows { own: agreed.rows(Role::Requester), peer: agreed.rows(Role::Responder) };
+                let spill = find_room.map(|find| find(rows)).transpose()?.flatten();
                 let witnessed = witness.map(|witness| Witnessed { witness, offer, answer: *answer });
                 let closing = Closing { noise: Vec::new().into(), witnessed };
                 let run = Run::new(Role::Requester, agreed, entries, charge.proof()?, closing, rng);
-                self.stage = Stage::Run(Box::new(run));
+                self.stage = Stage::Run(Box::new(run.with_spill(spill)));
                 Ok(())
             }
             Stage::Run(mut run) => {

@@ -1,5 +1,7 @@
 //! The responder: answers an offer, lets its table be matched, and gives its shares of the sums.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use rand_chacha::ChaCha20Rng;
@@ -16,6 +18,7 @@ use super::matching::tag_bytes;
 use super::release::{Closing, Witnessed};
 use super::requester::{Charge, failed, receipts};
 use super::run::{Agreed, AgreedWord, Run};
+use super::spill::Spill;
 use super::{
     ChainLink, Entries, Error, FilteredRows, Limits, Offer, Output, PeerMisbehaved, Phase, Progress, Receipts, Role,
     Session, SessionId, SignedReceipt, SizesTerms, Witness, WordTerms, hello_schema,
@@ -77,6 +80,7 @@ struct Hello {
     entries: Entries,
     charge: Charge,
     closing: Closing,
+    spill: Option<Arc<dyn Spill>>,
     rng: ChaCha20Rng,
 }
 
@@ -178,12 +182,20 @@ impl Responder {
             ot_width: answer.ot_width,
         };
         let closing = Closing { noise, witnessed };
-        let hello = Hello { answer, agreed, entries, charge: Charge::Reserved(reservation), closing, rng };
+        let hello = Hello { answer, agreed, entries, charge: Charge::Reserved(reservation), closing, spill: None, rng };
         Ok(Responder {
             id: offer.session,
             sizes: Vec::new(),
             stage: Stage::Hello { hello: Box::new(hello), outbound: Outbound::new(1), offer_ended: false },
         })
+    }
+
+    /// The same session, with columns that it keeps in files if there is a `spill`. Before the first message.
+    pub fn with_spill(mut self, spill: Option<Arc<dyn Spill>>) -> Self {
+        if let Stage::Hello { hello, .. } = &mut self.stage {
+            hello.spill = spill;
+        }
+        self
     }
 
     /// The outcome, once [`Session::phase`] is `None`.
@@ -291,9 +303,9 @@ impl Session for Responder {
                 if !(outbound.is_done() && offer_ended) {
                     return Err(Error::internal("the hello was closed before both of its directions had ended"));
                 }
-                let Hello { agreed, entries, charge, closing, rng, .. } = *hello;
+                let Hello { agreed, entries, charge, closing, spill, rng, .. } = *hello;
                 let run = Run::new(Role::Responder, agreed, entries, charge.proof()?, closing, rng);
-                self.stage = Stage::Run(Box::new(run));
+                self.stage = Stage::Run(Box::new(run.with_spill(spill)));
                 Ok(())
             }
             Stage::Run(mut run) => {

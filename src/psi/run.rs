@@ -16,6 +16,7 @@ use super::hello::WordTerms;
 use super::matching::Matching;
 use super::receipt::SignedReceipt;
 use super::release::{Closing, Release, Released, check_transcript};
+use super::spill::Spill;
 use super::table::{Entries, PartRows, WireTable};
 use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
@@ -66,7 +67,8 @@ impl Agreed {
         PartRows::new(self.requester_parts.iter().map(|persons| persons + self.part_dummies()))
     }
 
-    fn rows(&self, role: Role) -> u64 {
+    /// The rows of a side's wire table.
+    pub(crate) fn rows(&self, role: Role) -> u64 {
         let persons = match role {
             Role::Requester => self.requester_parts.iter().sum::<u64>(),
             Role::Responder => self.responder_persons,
@@ -100,6 +102,8 @@ pub(crate) struct Run {
     sizes: Vec<u64>,
     /// Until the release opens.
     closing: Option<Closing>,
+    /// Where columns lie that memory has no room for.
+    spill: Option<Arc<dyn Spill>>,
     stage: Stage,
 }
 
@@ -129,8 +133,14 @@ impl Run {
             _spent: spent,
             sizes: Vec::new(),
             closing: Some(closing),
+            spill: None,
             stage: Stage::Confirm { entries, rng, outbound, inbound },
         }
+    }
+
+    /// The same, with columns that are kept in files if there is a `spill`.
+    pub(crate) fn with_spill(self, spill: Option<Arc<dyn Spill>>) -> Self {
+        Run { spill, ..self }
     }
 
     pub(crate) fn agreed(&self) -> &Agreed {
@@ -225,8 +235,9 @@ impl Run {
                     Role::Requester => Role::Responder,
                     Role::Responder => Role::Requester,
                 };
+                let (peer_rows, part_rows) = (self.agreed.rows(peer), self.agreed.part_rows());
                 let matching =
-                    Matching::new(self.role, table, self.agreed.rows(peer), self.agreed.part_rows(), fork(&mut rng));
+                    Matching::new(self.role, table, peer_rows, part_rows, self.spill.take(), fork(&mut rng))?;
                 Stage::Match { matching: Box::new(matching), rng }
             }
             Stage::Match { mut matching, mut rng } => {

@@ -7,6 +7,9 @@
 mod grouped;
 mod offered;
 mod released;
+mod spilled;
+
+pub(super) use spilled::{MemoryFiles, Trouble};
 
 use std::collections::HashMap;
 use std::sync::Arc;

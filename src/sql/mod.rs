@@ -2,7 +2,7 @@
 //!
 //! **Row of the table of rooms.** Job: catalog, functions, rule, plan, exec, EXPLAIN text, error
 //! translation. May import: datafusion, arrow, the public API of transport, policy, psi. Must not touch:
-//! dalek, files, sockets; secret values in `Display` or metrics.
+//! dalek, files (but for the engine's temporary ones, in `spill`), sockets; secret values in `Display` or metrics.
 //!
 //! # How a statement goes through
 //! 1. *Names.* A peer is a schema of the default catalog ([`PeerSchema`]); its shared tables
@@ -64,6 +64,7 @@ mod rule;
 mod run;
 mod scan;
 mod source;
+mod spill;
 mod stores;
 mod tables;
 mod totals;

@@ -1,10 +1,12 @@
 //! What is kept of a session beside its answer: its question and end for the audit, and its memory.
 
-use datafusion::execution::context::SessionContext;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use std::sync::Arc;
 
+use datafusion::execution::context::SessionContext;
+
+use super::spill::SessionMemory;
 use crate::policy::Party;
-use crate::psi::{Error, Offer, Question};
+use crate::psi::{Error, Footprint, Offer, Question, Role, SessionRows, Spill};
 
 /// An error as the audit keeps it.
 pub(super) fn failed(error: &Error) -> String {
@@ -31,11 +33,10 @@ pub(super) fn asked(question: &Question) -> String {
 }
 
 /// Sets the memory of one answered session aside, for as long as it runs: by the two tables' lengths, `dummies` per
-/// identifier and part, and the question's shape alone.
+/// identifier and part, and the question's shape alone. With files for what the memory has no room for.
 ///
 /// # Errors
-/// [`Error::Environment`] where the policy's `memory_mb` has not so much left; without a number, since nothing has been
-/// paid yet and the table's length would follow from it.
+/// [`Error::Environment`] where the policy's `memory_mb` has not so much left, files or not.
 pub(super) fn set_aside(
     engine: &SessionContext,
     party: &Party,
@@ -43,25 +44,13 @@ pub(super) fn set_aside(
     persons: u64,
     labels: usize,
     dummies: u64,
-) -> Result<MemoryReservation, Error> {
-    let columns = offer.question.identifiers.len() as u64;
-    // Each word has a total for each label.
-    let words = offer.question.aggregates.len() as u64 * labels.max(1) as u64;
-    let parts = offer.persons.len() as u64;
-    // An oblivious transfer takes 16 bytes, one per part and entry; tags take 16 each, twice that if they were chosen to.
+) -> Result<(SessionMemory, Option<Arc<dyn Spill>>), Error> {
+    let (columns, parts) = (offer.question.identifiers.len() as u64, offer.persons.len() as u64);
     let added = dummies.saturating_mul(columns).saturating_mul(parts);
-    let (theirs, ours) = (offer.persons_total().saturating_add(added), persons.saturating_add(added));
-    let bytes = theirs
-        .saturating_mul(32 * columns + 24)
-        .saturating_add(ours.saturating_mul(64 * columns + 16 * words + 16 * parts + 40));
-    let held = MemoryConsumer::new(format!("session {}", offer.session)).register(&engine.runtime_env().memory_pool);
-    held.try_grow(usize::try_from(bytes).unwrap_or(usize::MAX)).map_err(|_| {
-        tracing::error!(megabytes = bytes >> 20, memory_mb = party.limits.memory_mb, "no memory for a session");
-        Error::Environment(format!(
-            "'{}' has not the memory for this session at the moment: ask later, or about fewer people; its operator may raise \
-             memory_mb in [limits]",
-            party.name
-        ))
-    })?;
-    Ok(held)
+    let rows = SessionRows { own: persons.saturating_add(added), peer: offer.persons_total().saturating_add(added) };
+    // Each word has a total for each label.
+    let values = offer.question.aggregates.len() as u64 * labels.max(1) as u64;
+    let memory = SessionMemory::new(&engine.runtime_env(), offer.session, &party.name);
+    let spill = memory.fit(&Footprint { role: Role::Responder, columns, parts, values, rows })?;
+    Ok((memory, spill))
 }

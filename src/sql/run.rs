@@ -13,6 +13,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -29,13 +30,14 @@ use super::parts::Parts;
 use super::people::{MatchColumn, Word, entries_after_filter, person_values};
 use super::query::PrivateQuery;
 use super::record::{asked, canonical, failed};
+use super::spill::SessionMemory;
 use crate::dp::pad_fillers;
 use crate::policy::{Account, Asked, Ended, Party, check_parts, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{
-    Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Limits, OfferTerms, Phase, Progress, Question,
-    Requester, SessionId, WordTerms,
+    Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Footprint, Limits, OfferTerms, Phase, Progress,
+    Question, Requester, Role, SessionId, SessionRows, WordTerms,
 };
 use crate::transport::{Observer, PhaseReport};
 
@@ -172,7 +174,7 @@ pub(super) async fn run(
     let settled = settle(&query, &asker).map_err(to_datafusion)?;
     let memory = MemoryConsumer::new(format!("PrivateQuery[{}.{}]", query.peer, query.question.table));
     let memory = memory.register(context.memory_pool());
-    let config = PsiConfig::of(context.session_config().options());
+    let engine = Engine { config: PsiConfig::of(context.session_config().options()), runtime: context.runtime_env() };
     let began = Instant::now();
     let conflict = match query.question.own_groups {
         true => GroupConflict::of(context.session_config().options()).map_err(DataFusionError::Plan)?,
@@ -187,7 +189,7 @@ pub(super) async fn run(
         return Ok(RecordBatch::new_empty(schema));
     }
     let preparing = Preparing { local, parts: parts.clone(), conflict };
-    let cells = ask(&query, &settled, &asker, preparing, &config, began, &watcher).await.map_err(to_datafusion)?;
+    let cells = ask(&query, &settled, &asker, preparing, &engine, began, &watcher).await.map_err(to_datafusion)?;
     drop(held);
     let answer = Answer {
         schema: &schema,
@@ -218,6 +220,12 @@ async fn parts(query: &PrivateQuery, local: &mut Local) -> Result<Option<Arc<Par
         Err(_) if count == 0 => Ok(Some(Arc::new(parts))),
         Err(refusal) => Err(Error::Refused(format!("{} refuses: {refusal}", query.peer))),
     }
+}
+
+/// What a run has of the engine that it runs in.
+struct Engine {
+    config: PsiConfig,
+    runtime: Arc<RuntimeEnv>,
 }
 
 /// What the local relation's persons are made of.
@@ -267,7 +275,7 @@ async fn ask(
     settled: &Settled,
     asker: &Arc<Asker>,
     preparing: Preparing,
-    config: &PsiConfig,
+    engine: &Engine,
     began: Instant,
     watcher: &Arc<Watcher>,
 ) -> Result<Vec<Vec<i128>>, Error> {
@@ -298,6 +306,20 @@ async fn ask(
     let account = asker.budgets().open(&settled.account, announced)?;
     let columns = settled.terms.len() as u32;
     let session = SessionId::random(&mut rng);
+    // Before the charge as far as lengths are known: by the peer's when it last answered. By the real ones before any
+    // element leaves.
+    let memory = Arc::new(SessionMemory::new(&engine.runtime, session, &asker.party().name));
+    let known = asker.known_length(&query.peer, &query.question.table).unwrap_or(0);
+    let footprint = Footprint {
+        role: Role::Requester,
+        columns: columns.into(),
+        parts: entries.parts.len() as u64,
+        values: settled.own_words.len() as u64,
+        rows: SessionRows { own: announced, peer: known },
+    };
+    memory.fit(&footprint)?;
+    let held = Arc::clone(&memory);
+    let find_room = Box::new(move |rows: SessionRows| held.fit(&Footprint { rows, ..footprint }));
     let asked = Asked {
         session,
         question: canonical(&query.question),
@@ -344,13 +366,15 @@ async fn ask(
         "asking"
     );
     let witness = asker.witness(&query.peer);
-    let requester = Requester::new(offer, entries, reservation, witness, check_chain, limits, rng)?;
-    let deadlines = asker.deadlines(config.stall_seconds, config.timeout_seconds);
+    let requester =
+        Requester::new(offer, entries, reservation, witness, check_chain, limits, rng)?.with_room(find_room);
+    let deadlines = asker.deadlines(engine.config.stall_seconds, engine.config.timeout_seconds);
     let started = Instant::now();
     let run = link.run(requester, &deadlines, Arc::clone(watcher) as Arc<dyn Observer>).await;
     let answered = run.and_then(Requester::into_answer);
     note_end(asker, watcher, session, started, answered.as_ref()).await;
     given_up.disarm();
+    drop(memory);
     let answered = answered?;
     asker.keep_length(&query.peer, &query.question.table, answered.peer_persons);
     watcher.note(|report| {

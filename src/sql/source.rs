@@ -21,7 +21,6 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
-use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use tokio::sync::OnceCell;
 
@@ -33,6 +32,7 @@ use super::people::{Identifiers, MatchColumn, entries_after_filter};
 use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
+use super::spill::SessionMemory;
 use super::tables::{OpenedTable, TableVersion, open_table};
 use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
@@ -82,7 +82,7 @@ type Kept = Vec<(PreparedKey, Place)>;
 struct Running {
     /// The chain's head that it has told its peer.
     told: Option<ChainLink>,
-    _memory: MemoryReservation,
+    _memory: SessionMemory,
 }
 
 struct Prepared {
@@ -458,10 +458,7 @@ impl PolicySource {
         .await??;
         *begun = Some(given_up);
         let chain = chain?;
-        let memory = match early {
-            Some(memory) => memory,
-            None => set_aside()?,
-        };
+        let (memory, spill) = early.map_or_else(set_aside, Ok)?;
         self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
 
         let rows = self.rows(&opened, &table, &wanted, &persons).await?;
@@ -498,7 +495,7 @@ impl PolicySource {
             chain,
         };
         let witness = self.keys.witness(&self.party, &peer.name);
-        Responder::new(&offer, answer, entries, reservation, witness, limits, rng)
+        Ok(Responder::new(&offer, answer, entries, reservation, witness, limits, rng)?.with_spill(spill))
     }
 }
 

@@ -92,6 +92,10 @@
 //! | its end | | 16 more for the search for repeats | | |
 //! | replies-k | 2, 4, 32 likewise | 32 | 2, 4, 32 likewise; 32 for the replies' tags and the search for repeats | 16, and 2 for marks |
 //!
+//! With a [`Spill`], each 32 of this table but those of the replies' tags lies in a file: later columns from their first
+//! batch on, padded elements likewise, one file each, deleted with the column. What is read again is read by the batch; the
+//! messages are the same bytes.
+//!
 //! Own rows are those unmatched, in later columns. For one identifier that is 18 per peer row and 2 per own one; each
 //! further one adds 32 per peer row, and the first of them at most 20 more, and 32 per own row. Columns have room for the
 //! whole of what was announced once an eighth of it has come, and are not copied after that. A peer whose tags, or elements, have been
@@ -104,20 +108,22 @@ use arrow::datatypes::SchemaRef;
 use rand_chacha::ChaCha20Rng;
 
 use crate::crypto::{
-    ELEMENT_BYTES, ElementColumn, InvalidElement, InvalidEncoding, Pads, RepeatCheck, SecretScalar, SortedTagRows,
-    TagColumn, TagCursor, TagRows, check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, pad_rows, shuffle,
-    unpad_tags,
+    ElementColumn, InvalidElement, InvalidEncoding, Pads, RepeatCheck, SecretScalar, SortedTagRows, TagColumn,
+    TagCursor, TagRows, check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, pad_rows, shuffle, unpad_tags,
 };
 
 use super::frame::{Inbound, Outbound, binary_column};
+use super::spill::Spill;
 use super::table::{PartRows, WireTable};
 use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
+mod kept;
 mod tag;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+use kept::{GrowingColumn, KeptColumn};
 pub use tag::tag_bytes;
 use tag::{Tag, bytes_of, tag_number, tag_rows};
 pub use wire::matching_bytes;
@@ -141,7 +147,9 @@ pub(crate) struct Matching {
     tag_bytes: usize,
     rng: ChaCha20Rng,
     /// The peer's columns 2..K, blinded by its first scalar, as received and checked.
-    peer_columns: Vec<ElementColumn>,
+    peer_columns: Vec<KeptColumn>,
+    /// Where they are kept; `None` is memory.
+    spill: Option<Arc<dyn Spill>>,
     /// By the peer's position: the part on the requester's end, 0 for unmatched.
     matched: Vec<u16>,
     sizes: Vec<u64>,
@@ -154,8 +162,8 @@ pub(crate) struct Matching {
 /// `Ask` is the requester's half of a phase, `Mark` the responder's.
 enum Stage {
     Columns {
-        /// Bytes of the peer's columns 2..K so far.
-        later: Vec<Vec<u8>>,
+        /// The peer's columns 2..K so far.
+        later: Vec<GrowingColumn>,
         /// Tags of its column 1, by its position.
         tags: TagRows,
     },
@@ -174,7 +182,7 @@ enum Stage {
         /// The unmatched peer rows in the order in which their tags are sent.
         asked: Vec<u32>,
         /// Padded elements of own rows, as received.
-        padded: Vec<u8>,
+        padded: GrowingColumn,
     },
     MarkElements {
         k: u8,
@@ -187,7 +195,7 @@ enum Stage {
     AskReplies {
         k: u8,
         asked: Vec<u32>,
-        padded: ElementColumn,
+        padded: KeptColumn,
         quotient: SecretScalar,
     },
     MarkReplies {
@@ -213,28 +221,38 @@ struct Replies {
 
 impl Matching {
     /// Opens the phase `columns`. `peer_rows` counts the peer's dummies too; `part_rows` are the parts of the requester's
-    /// table, whichever side this is.
-    pub(crate) fn new(role: Role, table: WireTable, peer_rows: u64, part_rows: PartRows, mut rng: ChaCha20Rng) -> Self {
+    /// table, whichever side this is. With a `spill`, what would be kept of the peer's later columns lies there.
+    pub(crate) fn new(
+        role: Role,
+        table: WireTable,
+        peer_rows: u64,
+        part_rows: PartRows,
+        spill: Option<Arc<dyn Spill>>,
+        mut rng: ChaCha20Rng,
+    ) -> Result<Self, Error> {
         let columns = table.columns();
         let own_rows = table.rows() as u64;
         let schema = columns_schema(columns);
         let tag_bytes = tag_bytes(own_rows, peer_rows, columns).into();
         let tags = tag_rows(tag_bytes, peer_rows);
-        Matching {
+        let later = (1..columns).map(|_| GrowingColumn::new(spill.as_ref(), peer_rows));
+        let stage = Stage::Columns { later: later.collect::<Result<_, Error>>()?, tags };
+        Ok(Matching {
             role,
             scalars: (0..columns).map(|_| SecretScalar::random(&mut rng)).collect(),
             tag_bytes,
             rng,
             peer_columns: Vec::new(),
+            spill,
             matched: vec![0; peer_rows as usize],
             sizes: Vec::with_capacity(columns * part_rows.parts()),
             out_schema: Arc::clone(&schema),
             outbound: Outbound::new(own_rows),
             inbound: Inbound::new(Phase::Columns, schema, peer_rows),
-            stage: Stage::Columns { later: vec![Vec::new(); columns - 1], tags },
+            stage,
             table,
             part_rows,
-        }
+        })
     }
 
     /// The phase that is open; `None` once all columns have been matched.
@@ -295,19 +313,21 @@ impl Matching {
             Stage::AskElements { k, asked, .. } => {
                 let column = usize::from(*k) - 1;
                 let elements = &self.peer_columns[column - 1];
-                let tags = evaluate_tags_of_rows(elements, &asked[rows], &self.scalars[column], self.tag_bytes)
-                    .map_err(|invalid| element_error(Phase::Columns, *k, 0, invalid))?;
+                let (held, rows) = elements.picked(&asked[rows])?;
+                let tags = evaluate_tags_of_rows(&held, &rows, &self.scalars[column], self.tag_bytes)
+                    .map_err(|invalid| elements.spoilt(invalid))?;
                 vec![tag_array(tags)]
             }
             Stage::MarkElements { k, sent, pads, .. } => {
                 let elements = &self.peer_columns[usize::from(*k) - 2];
-                let padded = pad_rows(elements, &sent[rows.clone()], pads, rows.start)
-                    .map_err(|invalid| element_error(Phase::Columns, *k, 0, invalid))?;
+                let first_pad = rows.start;
+                let (held, rows) = elements.picked(&sent[rows])?;
+                let padded = pad_rows(&held, &rows, pads, first_pad).map_err(|invalid| elements.spoilt(invalid))?;
                 vec![Arc::new(padded.into_array())]
             }
             Stage::AskReplies { k, padded, quotient, .. } => {
                 let first_row = rows.start as u64;
-                let evaluated = evaluate(&padded.slice(rows.start, rows.len()), quotient)
+                let evaluated = evaluate(&padded.slice(rows)?, quotient)
                     .map_err(|invalid| element_error(Phase::Elements(*k), *k, first_row, invalid))?;
                 vec![Arc::new(evaluated.into_array())]
             }
@@ -332,14 +352,14 @@ impl Matching {
                 let evaluated = evaluate_tags(&elements, &self.scalars[0], self.tag_bytes)
                     .map_err(|error| element_error(Phase::Columns, 1, first_row, error))?;
                 evaluated.tags().map(tag_number).zip(places).for_each(|(tag, row)| tags.push(tag, row));
-                for (index, bytes) in later.iter_mut().enumerate() {
+                for (index, column) in later.iter_mut().enumerate() {
                     let elements =
                         ElementColumn::try_from_array(binary_column(batch, index + 1)?).map_err(Error::internal)?;
                     // Every row, before anything is compared: only some will be evaluated, and an error then would
                     // tell the peer which of its rows had matched before.
                     check_elements(&elements)
                         .map_err(|invalid| element_error(Phase::Columns, index as u8 + 2, first_row, invalid))?;
-                    append(bytes, &elements, self.inbound.total());
+                    column.push(&elements)?;
                 }
             }
             Stage::MarkTags { rows, last, marks } => {
@@ -362,7 +382,7 @@ impl Matching {
             }
             Stage::AskElements { padded, .. } => {
                 let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
-                append(padded, &elements, self.inbound.total());
+                padded.push(&elements)?;
             }
             Stage::MarkElements { asked, .. } => {
                 let tags = TagColumn::try_from_array(column, self.tag_bytes).map_err(Error::internal)?;
@@ -401,10 +421,8 @@ impl Matching {
             Stage::Columns { later, tags } => self.open_tags(later, tags)?,
             Stage::AskTags { .. } | Stage::MarkTags { .. } => self.close_column(1)?,
             Stage::AskElements { k, asked, padded } => {
-                let padded = ElementColumn::from_bytes(padded).map_err(Error::internal)?;
-                let mut repeats = RepeatCheck::with_capacity(padded.len() as u32);
-                repeats.absorb(&padded);
-                check_repeats(repeats, Phase::Elements(k), k)?;
+                let padded = padded.finish()?;
+                check_repeats(padded.repeats()?, Phase::Elements(k), k)?;
                 let quotient = self.scalars[usize::from(k) - 1].quotient(&self.scalars[0]);
                 let (own, peer) = (padded.len() as u64, asked.len() as u64);
                 self.stage = Stage::AskReplies { k, asked, padded, quotient };
@@ -429,13 +447,11 @@ impl Matching {
         self.inbound = Inbound::new(phase, inbound.0, inbound.1);
     }
 
-    fn open_tags(&mut self, later: Vec<Vec<u8>>, tags: TagRows) -> Result<(), Error> {
+    fn open_tags(&mut self, later: Vec<GrowingColumn>, tags: TagRows) -> Result<(), Error> {
         self.table.forget_identifiers();
-        for (bytes, column) in later.into_iter().zip(2u8..) {
-            let elements = ElementColumn::from_bytes(bytes).map_err(Error::internal)?;
-            let mut repeats = RepeatCheck::with_capacity(elements.len() as u32);
-            repeats.absorb(&elements);
-            check_repeats(repeats, Phase::Columns, column)?;
+        for (elements, column) in later.into_iter().zip(2u8..) {
+            let elements = elements.finish()?;
+            check_repeats(elements.repeats()?, Phase::Columns, column)?;
             self.peer_columns.push(elements);
         }
         let (own_rows, peer_rows) = (self.table.rows() as u64, tags.len() as u64);
@@ -497,7 +513,7 @@ impl Matching {
         }
         if k >= 2 {
             // Column k of the peer is not needed again.
-            self.peer_columns[usize::from(k) - 2] = ElementColumn::concat(Vec::new());
+            self.peer_columns[usize::from(k) - 2] = KeptColumn::empty();
         }
         let k = k + 1;
         let mut shuffled = Vec::with_capacity(self.matched.iter().filter(|part| **part == 0).count());
@@ -508,7 +524,8 @@ impl Matching {
         match self.role {
             Role::Requester => {
                 self.open(phase, (tag_schema, peer_unmatched), (element_schema(), own_unmatched));
-                self.stage = Stage::AskElements { k, asked: shuffled, padded: Vec::new() };
+                let padded = GrowingColumn::new(self.spill.as_ref(), own_unmatched)?;
+                self.stage = Stage::AskElements { k, asked: shuffled, padded };
             }
             Role::Responder => {
                 self.open(phase, (element_schema(), peer_unmatched), (tag_schema, own_unmatched));
@@ -532,18 +549,6 @@ fn mark_of(found: Option<u32>, part_rows: &PartRows, matched: &mut [u16]) -> u16
     let part = part_rows.part_of(peer_row);
     matched[peer_row as usize] = part;
     part
-}
-
-/// Appends to a column of which `announced` rows are due. It doubles, as any vector does, until an eighth has come, and has
-/// room for the whole from then on: so it is never copied where it is large, and has no more than eight times the room of
-/// what the peer has really sent.
-fn append(column: &mut Vec<u8>, elements: &ElementColumn, announced: u64) {
-    let (bytes, whole) = (elements.as_bytes(), (announced as usize).saturating_mul(ELEMENT_BYTES));
-    let needed = column.len() + bytes.len();
-    if needed > column.capacity() && needed >= whole / 8 {
-        column.reserve_exact(whole.max(needed) - column.len());
-    }
-    column.extend_from_slice(bytes);
 }
 
 fn check_repeats(repeats: RepeatCheck, phase: Phase, column: u8) -> Result<(), PeerMisbehaved> {

@@ -33,7 +33,7 @@ fn honest(
     let table = WireTable::new(entries, 1, 0, &TRANSCRIPT, &mut rng);
     let requester_rows = if role == Role::Requester { rows } else { peer_rows };
     let part_rows = PartRows::new(std::iter::once(requester_rows as u64));
-    Matching::new(role, table, peer_rows as u64, part_rows, rng)
+    Matching::new(role, table, peer_rows as u64, part_rows, None, rng).unwrap()
 }
 
 /// All that the machine sends now, its columns one by one.
