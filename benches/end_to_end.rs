@@ -9,7 +9,8 @@
 //! memory are the operating system's own figures for each process (`/proc`, so this bench is for Linux), scan and
 //! preparation of the Parquet files included. *Curve* is the share of all CPU time that the curve operations account
 //! for: their number times their time per element, measured with one thread before the table. *Said* is what EXPLAIN
-//! says of the same question: seconds, megabytes up and down.
+//! says of the same question: seconds, megabytes up and down. `DATAFUSION_PSI_BENCH_MEMORY_MB=75` before it gives the answering
+//! party so much `memory_mb`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints its table")]
 

@@ -17,7 +17,7 @@ use std::time::Instant;
 use arrow::array::Int64Array;
 use datafusion::prelude::SessionContext;
 use datafusion_psi::{Asker, Budgets, Party, register_all, register_tables};
-use futures::future::try_join_all;
+use tokio::task::JoinSet;
 
 use parties::{Failure, Server, Tables, Usage, write_parties};
 
@@ -41,11 +41,15 @@ fn main() -> Result<(), Failure> {
         session(&asker, &party, tables, 1).await?;
         let before = [Usage::of(std::process::id())?, Usage::of(server.pid())?];
         let began = Instant::now();
-        let all = try_join_all((0..sessions).map(|_| {
+        let mut all = JoinSet::new();
+        for _ in 0..sessions {
             let (asker, party) = (Arc::clone(&asker), Arc::clone(&party));
-            async move { tokio::spawn(async move { session(&asker, &party, tables, questions).await }).await? }
-        }));
-        let latencies: Vec<f64> = all.await?.into_iter().flatten().collect();
+            all.spawn(async move { session(&asker, &party, tables, questions).await });
+        }
+        let mut latencies: Vec<f64> = Vec::with_capacity(sessions * questions);
+        while let Some(done) = all.join_next().await {
+            latencies.extend(done??);
+        }
         let wall = began.elapsed().as_secs_f64();
         let cpu = [std::process::id(), server.pid()].map(|pid| Usage::of(pid).map_or(0.0, |usage| usage.cpu_seconds));
         let per_question = |side: usize| 1e3 * (cpu[side] - before[side].cpu_seconds) / latencies.len() as f64;

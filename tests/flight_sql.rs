@@ -18,6 +18,7 @@ use arrow_flight::{
     Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, Criteria, Empty, FlightData,
     FlightDescriptor, FlightInfo, HandshakeRequest, Ticket,
 };
+use datafusion::common::runtime::SpawnedTask;
 use datafusion_psi::flight_sql::SqlLimits;
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
@@ -634,7 +635,7 @@ async fn a_table_made_from_a_private_query_counts_as_running_and_ends_with_its_s
     assert!(query(&mut ben, "SELECT 1").await.is_ok());
     kit.network.hold_after(40_000);
     let making =
-        tokio::spawn(async move { ana.execute_update(format!("CREATE TABLE found AS {QUESTION}"), None).await });
+        SpawnedTask::spawn(async move { ana.execute_update(format!("CREATE TABLE found AS {QUESTION}"), None).await });
     for _ in 0..400 {
         if kit.shop.sessions().unwrap().len() == 1 {
             break;
@@ -644,7 +645,7 @@ async fn a_table_made_from_a_private_query_counts_as_running_and_ends_with_its_s
     let busy = query(&mut ben, "SELECT 1").await.unwrap_err();
     assert!(busy.contains("0 statements of yours run here, and 1 of all"), "{busy}");
     kit.sql.stop();
-    let ended = within(making).await.unwrap().unwrap_err().to_string();
+    let ended = within(making.join()).await.unwrap().unwrap_err().to_string();
     assert!(ended.contains("its session was closed"), "{ended}");
     is_over(&kit).await;
 }
