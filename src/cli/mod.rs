@@ -137,7 +137,7 @@ fn run(command: Command) -> anyhow::Result<()> {
 fn start_log(command: &Command) {
     let default = match command {
         Command::Serve(_) => "warn,datafusion_psi=info",
-        _ => "error",
+        _ => "error,datafusion_psi::answer=warn",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     // A file or a pipe is for reading by other programs: colours are for terminals, and for those who want them.

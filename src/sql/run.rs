@@ -203,8 +203,23 @@ pub(super) async fn run(
     };
     let names = schema.fields().iter().skip(query.groups.len()).map(|field| field.name().clone());
     let errors = names.zip(answer.errors()).map(|(name, rows)| ColumnErrors { name, rows }).collect();
-    watcher.note(|report| report.errors = errors);
-    answer.rows().map_err(to_datafusion)
+    let hidden = answer.hidden();
+    watcher.note(|report| {
+        report.errors = errors;
+        report.hidden = hidden as u64;
+    });
+    let rows = answer.rows().map_err(to_datafusion)?;
+    if hidden > 0 {
+        // Of its own target: the command line shows it, whatever else it leaves to RUST_LOG.
+        tracing::warn!(
+            target: "datafusion_psi::answer",
+            "{hidden} of {} groups show NULL: by their noisy counts they are under {}'s minimum; psi_note(…) beside an aggregate \
+             says so row by row",
+            rows.num_rows(),
+            query.peer
+        );
+    }
+    Ok(rows)
 }
 
 /// The groups that the local relation makes, held against the share's limit before anything is charged or sent.

@@ -94,6 +94,17 @@ impl Answer<'_> {
         self.outputs.iter().map(|output| self.cells.iter().map(|cell| error(cell, output)).collect()).collect()
     }
 
+    /// How many of the rows show NULL because their group is under the minimum.
+    pub(super) fn hidden(&self) -> usize {
+        self.cells.iter().filter(|cell| matches!(self.is_hidden(cell), Ok(true))).count()
+    }
+
+    fn is_hidden(&self, cell: &[i128]) -> Result<bool, Error> {
+        let Some((persons, minimum)) = self.hidden_by else { return Ok(false) };
+        let count = cell.get(persons).ok_or_else(|| Error::internal("no count of persons"))?;
+        Ok(*count < i128::from(minimum))
+    }
+
     fn check(&self) -> Result<(), Error> {
         let columns = self.groups.len() + self.outputs.len();
         if columns != self.schema.fields().len() {
@@ -120,11 +131,8 @@ impl Answer<'_> {
     }
 
     fn shown(&self, cell: &[i128], output: ResultColumn) -> Result<Shown, Error> {
-        if let Some((persons, minimum)) = self.hidden_by {
-            let count = cell.get(persons).ok_or_else(|| Error::internal("no count of persons"))?;
-            if *count < i128::from(minimum) {
-                return Ok(Err(UNDER_THE_MINIMUM));
-            }
+        if self.is_hidden(cell)? {
+            return Ok(Err(UNDER_THE_MINIMUM));
         }
         Cell { words: self.words, sums: cell }.shown(output)
     }

@@ -245,6 +245,7 @@ fn every_label_of_every_group_has_a_row_and_small_ones_show_why_they_show_nothin
     );
     let exact = [Some(0.0), None, Some(0.0), Some(0.0), None, Some(0.0)].to_vec();
     assert_eq!(answer.errors()[0], exact, "what is hidden has no bound either");
+    assert_eq!((answer.hidden(), Answer { hidden_by: None, ..answer }.hidden()), (2, 0));
     let bare = Answer { hidden_by: None, ..answer };
     assert_eq!(bare.rows().unwrap().column(2).null_count(), 0);
     assert!(matches!(Answer { cells: &cells[1..], ..bare }.rows(), Err(Error::Internal(_))));

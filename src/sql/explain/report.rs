@@ -28,6 +28,8 @@ pub struct RunReport {
     pub outcome: Option<Outcome>,
     /// Per aggregate of the answer, how far its noise may take it.
     pub errors: Vec<ColumnErrors>,
+    /// Rows of the answer that show NULL because their group is under the share's minimum.
+    pub hidden: u64,
 }
 
 /// How far noise may take the values of one column of the answer.
@@ -123,6 +125,13 @@ impl fmt::Display for RunReport {
             if without > 0 && !known.is_empty() {
                 write!(f, "; none for {}", plural(without as u64, "row", "rows"))?;
             }
+        }
+        if self.hidden > 0 {
+            write!(
+                f,
+                "{MARGIN}hidden:   {} by a noisy count under the share's minimum",
+                plural(self.hidden, "group shows NULL,", "groups show NULL,")
+            )?;
         }
         Ok(())
     }

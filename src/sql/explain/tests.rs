@@ -263,6 +263,7 @@ fn the_report_shows_every_phase_and_the_noisy_sizes_with_their_error() {
             errors("other", &[None]),
         ],
         parts: 1,
+        hidden: 2,
     };
     insta::assert_snapshot!(lines(&report), @r"
     local:    0.250 s, 1,200 rows, 1,000 persons, 3 identifiers not normalised, 2 dropped as repeated
@@ -276,6 +277,7 @@ fn the_report_shows_every_phase_and_the_noisy_sizes_with_their_error() {
     answer:   revenue ± 1,235 (95 %)
     answer:   mean ± 0.062 to 2 (95 %); none for 1 row
     answer:   other has no bound: its count may be too small
+    hidden:   2 groups show NULL, by a noisy count under the share's minimum
     ");
 }
 
