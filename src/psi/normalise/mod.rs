@@ -48,9 +48,9 @@
 //! default region's rules: with `US` it reads `+49 1512 3456789` as `+495123456789`, a valid number
 //! of somebody else.
 //!
-//! The crate keeps its regular expressions in one cache (100 entries) behind one lock, so this
-//! normaliser gains less from more threads than the others; tables that mix some forty countries
-//! evict each other's expressions and run several times slower.
+//! The crate keeps its regular expressions in one cache (100 entries) behind one lock; what decides
+//! whether a number is valid is compiled once more by each thread, so that threads do not wait for
+//! each other, nor countries evict each other. National prefixes still go through the crate's cache.
 //!
 //! # sha256/1
 //! For identifiers that arrive hashed. Text is 64 hex digits in either case, without white space;

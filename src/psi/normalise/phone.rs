@@ -17,9 +17,12 @@
 //! that are valid with them.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
 
 use phonenumber::Metadata;
-use phonenumber::metadata::DATABASE;
+use phonenumber::metadata::{DATABASE, Descriptor};
+use regex::{Regex, RegexBuilder};
 
 use super::Region;
 
@@ -169,7 +172,7 @@ fn is_valid(code: u16, national: &str) -> bool {
 }
 
 /// Whether the number is of any type that can be called from abroad.
-fn has_type(region: &Metadata, national: &str) -> bool {
+fn has_type(region: &'static Metadata, national: &str) -> bool {
     let descriptors = region.descriptors();
     // The frequent ones first: each miss is a regular expression.
     let types = [
@@ -184,8 +187,32 @@ fn has_type(region: &Metadata, national: &str) -> bool {
         descriptors.uan(),
         descriptors.voicemail(),
     ];
-    descriptors.general().is_match(national)
-        && types.into_iter().flatten().any(|descriptor| descriptor.is_match(national))
+    is_match(descriptors.general(), national)
+        && types.into_iter().flatten().any(|descriptor| is_match(descriptor, national))
+}
+
+thread_local! {
+    /// The metadata's expressions that this thread has met, compiled, by their place in the metadata.
+    static COMPILED: RefCell<HashMap<*const Descriptor, Option<Regex>>> = RefCell::default();
+}
+
+/// As the crate's own [`Descriptor::is_match`] decides, by an expression of this thread's own: the crate keeps a hundred
+/// compiled ones for all threads behind one lock, for which two threads wait longer than one alone computes.
+fn is_match(descriptor: &'static Descriptor, national: &str) -> bool {
+    let lengths = descriptor.possible_length();
+    if !lengths.is_empty() && !lengths.iter().any(|length| usize::from(*length) == national.len()) {
+        return false;
+    }
+    COMPILED.with_borrow_mut(|compiled| {
+        let expression = compiled.entry(descriptor).or_insert_with(|| {
+            // Compiled as the crate does. What does not compile, which none of them is, matches by the crate.
+            RegexBuilder::new(descriptor.national_number().as_str()).ignore_whitespace(true).build().ok()
+        });
+        match expression {
+            Some(expression) => expression.find(national).is_some_and(|found| found.start() == 0),
+            None => descriptor.is_match(national),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -193,6 +220,24 @@ mod tests {
     use super::super::Normaliser;
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn expressions_of_our_own_decide_as_the_crates_do_in_every_region() {
+        let mut compared = 0;
+        for region in (1..=999u16).flat_map(|code| DATABASE.by_code(&code).unwrap_or_default()) {
+            let descriptors = region.descriptors();
+            let some = [Some(descriptors.general()), descriptors.mobile(), descriptors.fixed_line()];
+            for descriptor in some.into_iter().flatten() {
+                let example = descriptor.example().unwrap_or("5551234").to_owned();
+                let changed = example.replace(['1', '2'], "9");
+                for text in [&example, &changed, &format!("{example}0"), "", "5", "2125551234", "1512 3456789"] {
+                    assert_eq!(is_match(descriptor, text), descriptor.is_match(text), "{text}");
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 4000, "{compared}");
+    }
 
     fn phone(region: &str, text: &str) -> Option<String> {
         let normaliser: Normaliser = format!("phone/1:{region}").parse().unwrap();
