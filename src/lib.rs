@@ -54,7 +54,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::common::Result;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::prelude::{SessionConfig, SessionContext};
 
@@ -141,9 +141,7 @@ pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<
 /// # Errors
 /// If the engine cannot be set up.
 pub fn sql_runtime(party: &Party) -> Result<Arc<RuntimeEnv>> {
-    let memory = usize::try_from(party.limits.memory_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
-    // A list of files that is kept would hide new ones, and rewritten ones' lengths.
-    RuntimeEnvBuilder::new().with_object_list_cache_limit(0).with_memory_limit(memory, 1.0).build_arc()
+    sql::runtime(party)
 }
 
 /// A session of a party, with its tables and its peers: what `datafusion-psi sql` and Flight SQL give.

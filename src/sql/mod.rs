@@ -89,4 +89,5 @@ pub(crate) use register::has_books;
 pub use register::{register, register_books, register_external_tables};
 pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;
+pub(crate) use tables::runtime;
 pub use tables::{OpenedTable, TableVersion, open_table};

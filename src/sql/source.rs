@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
-use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use tokio::sync::OnceCell;
 
 use super::ending::EndGuard;
@@ -33,7 +33,7 @@ use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
 use super::scan::{RowOrder, Rows, evaluate, physical, scan};
 use super::spill::SessionMemory;
-use super::tables::{OpenedTable, TableVersion, open_table};
+use super::tables::{OpenedTable, TableVersion, open_table, runtime};
 use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
@@ -106,16 +106,19 @@ impl PolicySource {
     /// # Errors
     /// [`Error::Environment`] if the engine cannot be set up; [`Error::Caller`] for a certificate that cannot be read.
     pub fn new(party: Arc<Party>, budgets: Budgets) -> Result<Self, Error> {
+        let runtime = runtime(&party).map_err(|error| {
+            Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace()))
+        })?;
+        Self::with_runtime(party, budgets, runtime)
+    }
+
+    /// The same within a runtime of the embedding program's, whose memory pool, temporary files and object stores it then
+    /// shares, in place of one of `memory_mb`. The runtime must keep no list of files: it would hide new ones.
+    ///
+    /// # Errors
+    /// [`Error::Caller`] for a certificate that cannot be read.
+    pub fn with_runtime(party: Arc<Party>, budgets: Budgets, runtime: Arc<RuntimeEnv>) -> Result<Self, Error> {
         let keys = Keys::of(&party)?;
-        // A list of files that is kept would hide new ones: a version is what the store says now.
-        let memory = usize::try_from(party.limits.memory_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
-        let runtime = RuntimeEnvBuilder::new()
-            .with_object_list_cache_limit(0)
-            .with_memory_limit(memory, 1.0)
-            .build_arc()
-            .map_err(|error| {
-                Error::Environment(format!("the SQL engine cannot be set up: {}", error.strip_backtrace()))
-            })?;
         let mut config = SessionConfig::new();
         // A prepared table and the values of a later query meet by row number. Partitions that take files from each
         // other as they run would give the rows in another order each time.

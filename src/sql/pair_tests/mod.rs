@@ -9,4 +9,5 @@ mod kit;
 mod planning;
 mod refusals;
 mod responder;
+mod spilled;
 mod types;
