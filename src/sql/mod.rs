@@ -57,6 +57,7 @@ mod parts;
 mod people;
 mod planner;
 mod predicate;
+mod prepared;
 mod query;
 mod record;
 mod register;

@@ -22,31 +22,24 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use tokio::sync::OnceCell;
 
 use super::ending::EndGuard;
-use super::error::{owner_error, too_large};
+use super::error::{owner_error, to_datafusion, too_large};
 use super::keys::Keys;
 use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, entries_after_filter};
-use super::record::{canonical, failed, set_aside};
+use super::prepared::{Prepared, PreparedKey, PreparedTables, Room};
+use super::record::{canonical, failed, footprint};
 use super::run::{described, limits, seeded};
-use super::scan::{RowOrder, Rows, evaluate, physical, scan};
+use super::scan::{Reading, Rows, chunk_bytes, evaluate, physical, scan};
 use super::spill::SessionMemory;
-use super::tables::{OpenedTable, TableVersion, open_table, runtime};
+use super::tables::{OpenedTable, open_table, runtime};
 use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
-use crate::psi::normalise::Normaliser;
-use crate::psi::prepare::PreparedTable;
+use crate::psi::prepare::prepare_bytes;
 use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
-
-/// Prepared tables that are kept: a party's few most asked (peer, table, identifiers). Each holds its table's identifiers
-/// and 4 bytes per row in memory.
-const PREPARED_MAX: usize = 8;
-/// Of these, so many for one peer.
-const PREPARED_PER_PEER_MAX: usize = 4;
 
 /// Answers peers from a party's tables, as its policy says.
 pub struct PolicySource {
@@ -54,7 +47,7 @@ pub struct PolicySource {
     budgets: Budgets,
     keys: Keys,
     engine: SessionContext,
-    prepared: Mutex<Kept>,
+    prepared: Arc<PreparedTables>,
     /// The columns that each table had when it was last read: a share stays published while its files
     /// are away for a moment, and whoever asks then hears what is wrong.
     published: Mutex<HashMap<String, SchemaRef>>,
@@ -62,35 +55,13 @@ pub struct PolicySource {
     running: Arc<Mutex<HashMap<SessionId, Running>>>,
 }
 
-/// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct PreparedKey {
-    /// Kept for each peer by itself: how fast one is answered must not tell what another has asked.
-    peer: String,
-    table: String,
-    version: TableVersion,
-    identifiers: Vec<(Vec<String>, Normaliser)>,
-}
-
-/// A prepared table, or one that is being prepared: who asks for it meanwhile waits for the same.
-type Place = Arc<OnceCell<Arc<Prepared>>>;
-
-/// The prepared tables that are kept, the latest asked first.
-type Kept = Vec<(PreparedKey, Place)>;
-
 /// What is kept of a session while it runs.
 struct Running {
     /// The chain's head that it has told its peer.
     told: Option<ChainLink>,
     _memory: SessionMemory,
-}
-
-struct Prepared {
-    table: PreparedTable,
-    unnormalised: u64,
-    /// The columns that it was prepared from, and their rows' order: the rows of a later query must come in the same.
-    columns: Vec<String>,
-    order: RowOrder,
+    /// Its entries share the prepared table's identifiers, whose memory is in use as long.
+    _persons: Arc<Prepared>,
 }
 
 impl fmt::Debug for PolicySource {
@@ -123,13 +94,14 @@ impl PolicySource {
         // A prepared table and the values of a later query meet by row number. Partitions that take files from each
         // other as they run would give the rows in another order each time.
         config.options_mut().execution.enable_file_stream_work_stealing = false;
+        let prepared = Arc::new(PreparedTables::new(&runtime.memory_pool));
         let engine = SessionContext::new_with_config_rt(config, runtime);
         Ok(PolicySource {
             party,
             budgets,
             keys,
             engine,
-            prepared: Mutex::default(),
+            prepared,
             published: Mutex::default(),
             running: Arc::default(),
         })
@@ -243,10 +215,10 @@ impl PolicySource {
         }
     }
 
-    /// Memory that sessions and scans hold of the pool, in bytes.
+    /// Memory that sessions and scans hold of the pool, in bytes: all but the prepared tables'.
     #[cfg(test)]
     pub(super) fn memory_held(&self) -> usize {
-        self.engine.runtime_env().memory_pool.reserved()
+        self.engine.runtime_env().memory_pool.reserved() - self.prepared.bytes()
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
@@ -267,7 +239,7 @@ impl PolicySource {
             version: opened.version.clone(),
             identifiers: permit.identifiers.iter().map(|found| (found.columns.clone(), found.normaliser)).collect(),
         };
-        let place = self.place(&key);
+        let place = self.prepared.place(&key);
         let prepared = place.get_or_try_init(|| async {
             let mut columns: Vec<String> = Vec::new();
             let terms = permit
@@ -280,17 +252,21 @@ impl PolicySource {
                 .collect::<Vec<_>>();
             let terms = Arc::new(terms);
             let count = terms.len();
-            let (chunks, order) =
-                scan(&self.engine, opened, &columns, &columns, move |batch| Identifiers::of(&batch, &terms))
-                    .await
-                    .map_err(self.unreadable(&key.table))?;
+            let room = self.prepared.reading(&key.table, peer);
+            let what = Reading { columns: &columns, witnesses: &columns, room: &room, bytes: Identifiers::size_bytes };
+            let read = scan(&self.engine, opened, what, move |batch| Identifiers::of(&batch, &terms)).await;
+            let (chunks, order) = read.map_err(self.unreadable(&key.table))?;
             self.unchanged(&key).await?;
             let prepared = off_runtime(move || {
-                let identifiers = Identifiers::join(chunks, count)?;
-                let unnormalised = identifiers.unnormalised;
-                Ok::<_, Error>(Prepared { table: identifiers.prepare()?, unnormalised, order, columns })
-            })
-            .await??;
+                let identifiers = Identifiers::join(chunks, count).map_err(to_datafusion)?;
+                let (unnormalised, bytes) = (identifiers.unnormalised, identifiers.size_bytes());
+                let more = prepare_bytes(identifiers.rows(), count, bytes);
+                room.resize(bytes.saturating_add(more))?;
+                let table = identifiers.prepare().map_err(to_datafusion)?;
+                room.resize(table.size_bytes())?;
+                Ok::<_, DataFusionError>(Prepared { table, unnormalised, order, columns, memory: room.take() })
+            });
+            let prepared = prepared.await?.map_err(self.unreadable(&key.table))?;
             let report = prepared.table.report();
             tracing::info!(
                 table = key.table,
@@ -305,30 +281,6 @@ impl PolicySource {
             Ok::<_, Error>(Arc::new(prepared))
         });
         prepared.await.map(Arc::clone)
-    }
-
-    /// The place of a prepared table among the few that are kept, moved to the front.
-    fn place(&self, key: &PreparedKey) -> Place {
-        let mut kept = self.kept();
-        let place = match kept.iter().position(|(known, _)| known == key) {
-            Some(index) => kept.remove(index).1,
-            None => Arc::default(),
-        };
-        kept.insert(0, (key.clone(), Arc::clone(&place)));
-        // Older versions of the table will not be asked for again.
-        kept.retain(|(known, _)| known.table != key.table || known.version == key.version);
-        let mut of_peer = 0;
-        kept.retain(|(known, _)| {
-            of_peer += usize::from(known.peer == key.peer);
-            known.peer != key.peer || of_peer <= PREPARED_PER_PEER_MAX
-        });
-        kept.truncate(PREPARED_MAX);
-        place
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Whole after every single operation.
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a table whose files changed while they were read.
@@ -350,6 +302,7 @@ impl PolicySource {
         table: &str,
         wanted: &Wanted,
         persons: &Prepared,
+        room: &Arc<Room>,
     ) -> Result<Rows, Error> {
         let table_schema = opened.provider.schema();
         let mut columns = wanted.columns.clone();
@@ -369,7 +322,8 @@ impl PolicySource {
         let predicates =
             wanted.predicates.iter().map(|predicate| physical(predicate, &read)).collect::<Result<Vec<_>, Error>>()?;
         let (kept, filters) = (wanted.columns.len(), predicates.len());
-        let read_rows = scan(&self.engine, opened, &columns, &persons.columns, move |batch| {
+        let what = Reading { columns: &columns, witnesses: &persons.columns, room, bytes: chunk_bytes };
+        let read_rows = scan(&self.engine, opened, what, move |batch| {
             let passing: Vec<_> = predicates.iter().map(|predicate| evaluate(predicate, &batch)).collect();
             Ok((passing, batch.columns()[..kept].to_vec()))
         });
@@ -414,12 +368,14 @@ impl PolicySource {
         off_runtime(move || {
             books.keep_chain(&name, &theirs)?;
             books.open(&account, offered)?.check_left()?;
-            // As for the largest table that there could be: the real one is not known yet. The accountant is spared where
-            // any share grants as much.
-            match limits.check_dummies(dummies, 0) {
-                Ok(()) => Ok(()),
-                Err(_) => limits.check_dummies(dummies, books.open(&account, persons_max)?.dummies()?),
+            // As for the largest table that there could be: the real one is not known yet, and nothing before the charge may
+            // tell of it. The accountant is spared where any share grants as much, and where there are no groups.
+            if parts == 1 && limits.check_dummies(dummies, 0).is_ok() {
+                return Ok(());
             }
+            let most = books.open(&account, persons_max)?.dummies()?;
+            limits.check_dummies(dummies, most)?;
+            limits.check_groups(dummies.max(most), parts)
         })
         .await??;
 
@@ -444,8 +400,16 @@ impl PolicySource {
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
         let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
         limits.check_dummies(offered, dummies)?;
-        let set_aside =
-            || set_aside(&self.engine, &self.party, &offer, length, permit.labels.len(), dummies.max(offered));
+        // A filter that hides shares the prepared table's identifiers; any other copies those that stay.
+        let hides = permit.filtered_rows() == FilteredRows::Hide;
+        let copied = if hides { 0 } else { persons.table.size_bytes() as u64 };
+        let set_aside = || {
+            let labels = permit.labels.len();
+            let footprint = footprint(&offer, length, labels, dummies.max(offered), copied);
+            let memory = SessionMemory::new(&self.engine.runtime_env(), offer.session, &self.party.name);
+            let spill = memory.fit(&footprint, |more| self.prepared.make_room(&peer.name, more))?;
+            Ok::<_, Error>((memory, spill))
+        };
         // Whether there is memory for it says something of the length: before the charge only where that is told anyway.
         let early = if padded { None } else { Some(set_aside()?) };
         let given_up = self.given_up(offer.session);
@@ -462,11 +426,15 @@ impl PolicySource {
         *begun = Some(given_up);
         let chain = chain?;
         let (memory, spill) = early.map_or_else(set_aside, Ok)?;
-        self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
+        self.running().insert(
+            offer.session,
+            Running { told: chain.first().copied(), _memory: memory, _persons: Arc::clone(&persons) },
+        );
 
-        let rows = self.rows(&opened, &table, &wanted, &persons).await?;
-        let hides = permit.filtered_rows() == FilteredRows::Hide;
+        let room = self.prepared.reading(&table, &peer.name);
+        let rows = self.rows(&opened, &table, &wanted, &persons, &room).await?;
         let (identifiers, values) = off_runtime(move || {
+            let _room = room;
             let values = wanted.totals(&persons.table, &rows)?;
             entries_after_filter(&persons.table, wanted.passing(&rows), values, hides)
         })

@@ -35,15 +35,25 @@ impl SessionMemory {
         }
     }
 
-    /// Sets aside what the session takes, in place of what was; with files where it takes them.
+    /// Sets aside what the session takes, in place of what was; with files where it takes them. Before that, `make_room` is
+    /// asked for so many bytes more in the pool, and says whether that is worth another try.
     ///
     /// # Errors
     /// [`Error::Environment`] where the pool has not so much left; without a number, since a table's length would follow
     /// from it, and that may not have been paid for yet.
-    pub(super) fn fit(&self, footprint: &Footprint) -> Result<Option<Arc<dyn Spill>>, Error> {
+    pub(super) fn fit(
+        &self,
+        footprint: &Footprint,
+        make_room: impl Fn(usize) -> bool,
+    ) -> Result<Option<Arc<dyn Spill>>, Error> {
         let set_aside = |spilled: bool| {
             let bytes = usize::try_from(footprint.bytes(spilled)).unwrap_or(usize::MAX);
-            self.held.try_resize(bytes)
+            loop {
+                match self.held.try_resize(bytes) {
+                    Err(_) if make_room(bytes.saturating_sub(self.held.size())) => {}
+                    done => return done,
+                }
+            }
         };
         let Err(reason) = set_aside(false) else { return Ok(None) };
         if footprint.can_spill() && self.disk.tmp_files_enabled() && set_aside(true).is_ok() {
@@ -137,9 +147,13 @@ mod tests {
         builder.with_max_temp_directory_size(disk).build_arc().unwrap()
     }
 
+    fn no_more(_: usize) -> bool {
+        false
+    }
+
     fn footprint(columns: u64) -> Footprint {
         let rows = SessionRows { own: 1000, peer: 1000 };
-        Footprint { role: Role::Responder, columns, parts: 1, values: 1, rows }
+        Footprint { role: Role::Responder, columns, parts: 1, values: 1, rows, identifiers: 0 }
     }
 
     #[test]
@@ -150,7 +164,7 @@ mod tests {
         {
             let runtime = runtime(memory, 1 << 20);
             let session = SessionMemory::new(&runtime, SESSION, "advertiser");
-            match (session.fit(&footprint(3)), files) {
+            match (session.fit(&footprint(3), no_more), files) {
                 (Ok(found), Some(files)) => assert_eq!(found.is_some(), files, "{memory} bytes"),
                 (Err(Error::Environment(words)), None) => assert!(words.contains("memory_mb"), "{words}"),
                 (found, _) => panic!("{memory} bytes: {:?}", found.err()),
@@ -167,10 +181,32 @@ mod tests {
     }
 
     #[test]
+    fn whoever_makes_room_is_asked_for_what_is_lacking_until_it_says_no_and_only_then_are_there_files() {
+        let (whole, spilled) = (footprint(3).bytes(false) as usize, footprint(3).bytes(true) as usize);
+        let runtime = runtime(whole + 100, 1 << 20);
+        let others: Vec<_> = (0..4).map(|_| MemoryConsumer::new("other").register(&runtime.memory_pool)).collect();
+        others.iter().for_each(|other| other.try_grow(100).unwrap());
+        let session = SessionMemory::new(&runtime, SESSION, "advertiser");
+        let dropped = std::cell::Cell::new(0);
+        let make_room = |more: usize| {
+            assert_eq!(more, whole);
+            let other = others.get(dropped.get());
+            dropped.set(dropped.get() + 1);
+            other.is_some_and(|other| other.free() > 0)
+        };
+        assert!(session.fit(&footprint(3), make_room).unwrap().is_none());
+        assert_eq!(dropped.get(), 3, "no more than it takes");
+        drop(session);
+        others[0].try_grow(whole + 100 - 100 - spilled).unwrap();
+        let session = SessionMemory::new(&runtime, SESSION, "advertiser");
+        assert!(session.fit(&footprint(3), no_more).unwrap().is_some());
+    }
+
+    #[test]
     fn by_one_identifier_there_is_nothing_to_put_into_files() {
         let bytes = footprint(1).bytes(false) as usize;
         let session = SessionMemory::new(&runtime(bytes - 1, 1 << 20), SESSION, "advertiser");
-        assert!(matches!(session.fit(&footprint(1)), Err(Error::Environment(_))));
+        assert!(matches!(session.fit(&footprint(1), no_more), Err(Error::Environment(_))));
     }
 
     #[test]
@@ -178,7 +214,7 @@ mod tests {
         let runtime = runtime(1 << 30, 1 << 20);
         let session = SessionMemory::new(&runtime, SESSION, "publisher");
         for columns in [1, 4, 2] {
-            assert!(session.fit(&footprint(columns)).unwrap().is_none());
+            assert!(session.fit(&footprint(columns), no_more).unwrap().is_none());
             assert_eq!(runtime.memory_pool.reserved() as u64, footprint(columns).bytes(false));
         }
     }
@@ -187,7 +223,7 @@ mod tests {
     fn a_file_is_read_where_one_likes_and_gone_when_it_is_dropped() {
         let runtime = runtime(footprint(2).bytes(true) as usize, 1 << 20);
         let session = SessionMemory::new(&runtime, SESSION, "advertiser");
-        let files = session.fit(&footprint(2)).unwrap().unwrap();
+        let files = session.fit(&footprint(2), no_more).unwrap().unwrap();
         let (mut one, mut other) = (files.create().unwrap(), files.create().unwrap());
         for start in [0u8, 100] {
             one.append(&(start..start + 100).collect::<Vec<_>>()).unwrap();
@@ -213,7 +249,7 @@ mod tests {
     fn over_the_engines_bound_for_temporary_files_a_session_ends_in_words_without_a_path() {
         let runtime = runtime(footprint(2).bytes(true) as usize, 100);
         let session = SessionMemory::new(&runtime, SESSION, "advertiser");
-        let files = session.fit(&footprint(2)).unwrap().unwrap();
+        let files = session.fit(&footprint(2), no_more).unwrap().unwrap();
         let mut file = files.create().unwrap();
         file.append(&[7; 96]).unwrap();
         let Err(Error::Environment(words)) = file.append(&[7; 96]) else { panic!("over the bound") };
