@@ -313,13 +313,13 @@ impl Party {
         let line = share.lines.approval.unwrap_or(share.lines.share);
         Refusal {
             peer: psi::Error::Refused(format!(
-                "'{}' answers questions about '{table}' only once its owner has approved their exact text and terms; this one waits \
-                 as '{id}': ask the owner to approve it, then ask again",
+                "'{}' answers questions about '{table}' only once its operator has approved their exact text and terms: this one \
+                 waits as {id}; ask again once it is approved (`datafusion-psi approve --config party.toml {id}` there)",
                 self.name
             )),
             owner: format!(
-                "held a question of '{peer}' about '{table}' as '{id}', by {file}:{line}: approval = \"required\"; to allow this one: \
-                 datafusion-psi approve {id}; to allow all, write at {file}:{line}: approval = \"none\""
+                "held a question of '{peer}' about '{table}' as {id}, by {file}:{line}: approval = \"required\"; to allow this one: \
+                 datafusion-psi approve --config {file} {id}; to allow all, write at {file}:{line}: approval = \"none\""
             ),
         }
     }

@@ -36,7 +36,7 @@ use super::spill::SessionMemory;
 use super::tables::{OpenedTable, TableVersion, open_table, runtime};
 use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
-use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
+use crate::policy::{Asked, Budgets, ChainLink, Consent, Ended, Party, Permit, Refusal, Share};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
@@ -180,13 +180,15 @@ impl PolicySource {
 
     /// Whether the operator has approved this very question, where the share wants that.
     async fn approved(&self, peer: &PeerIdentity, permit: &Permit, offer: &Offer) -> Result<(), Error> {
-        if !permit.share.approval {
+        if !permit.needs_approval() {
             return Ok(());
         }
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         let (question, terms) = (canonical(&offer.question), permit.share.terms().canonical());
-        let held = off_runtime(move || books.approval(&name, &question, &terms)).await.and_then(|held| held);
-        held.inspect_err(|reason| tracing::warn!(peer = peer.name, %reason, "held for approval"))
+        match off_runtime(move || books.approval(&name, &question, &terms)).await?? {
+            Consent::Given => Ok(()),
+            Consent::Waits { id } => Err(Self::refused(peer, self.party.hold(&permit.share, &peer.name, &id))),
+        }
     }
 
     fn unreadable<'a>(&'a self, table: &'a str) -> impl Fn(DataFusionError) -> Error + 'a {

@@ -87,7 +87,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 pub use account::{Account, AskedAccount, Balance, Direction, OpenAccount};
-pub use approvals::Approval;
+pub use approvals::{Approval, Consent};
 pub use audit::{Asked, AuditRow, AuditSession, Ended, Event};
 pub use chain::ChainState;
 pub use clock::{Clock, SystemClock};

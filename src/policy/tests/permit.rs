@@ -473,7 +473,7 @@ fn filters_and_groups_outside_the_terms_are_refused_with_the_line_to_write() {
 }
 
 #[test]
-fn a_question_that_waits_for_approval_says_how_to_give_it_to_the_owner_alone() {
+fn a_question_that_waits_for_approval_says_how_to_give_it_and_names_lines_to_the_owner_alone() {
     let party = party("approval = \"none\"", "approval = \"required\"");
     let permit = ask(&party, &question(&["email"], &[Aggregate::Persons]), &["email/1"]).unwrap();
     assert!(permit.needs_approval() && permit.share.terms().approval);
@@ -482,15 +482,15 @@ fn a_question_that_waits_for_approval_says_how_to_give_it_to_the_owner_alone() {
     assert_eq!(
         held.peer,
         Error::Refused(
-            "'advertiser' answers questions about 'purchases' only once its owner has approved their exact text and terms; \
-             this one waits as '7': ask the owner to approve it, then ask again"
+            "'advertiser' answers questions about 'purchases' only once its operator has approved their exact text and terms: \
+             this one waits as 7; ask again once it is approved (`datafusion-psi approve --config party.toml 7` there)"
                 .to_owned()
         )
     );
     assert_eq!(
         held.owner,
-        "held a question of 'publisher' about 'purchases' as '7', by party.toml:32: approval = \"required\"; to allow this one: \
-         datafusion-psi approve 7; to allow all, write at party.toml:32: approval = \"none\""
+        "held a question of 'publisher' about 'purchases' as 7, by party.toml:32: approval = \"required\"; to allow this one: \
+         datafusion-psi approve --config party.toml 7; to allow all, write at party.toml:32: approval = \"none\""
     );
 }
 
