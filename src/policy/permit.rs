@@ -8,7 +8,7 @@ use crate::psi::{self, FilteredRows, Question, WordTerms};
 
 use super::books::{Account, Direction, Period};
 use super::names;
-use super::party::{Ask, Party, Peer, Share};
+use super::party::{Ask, Party, Peer, Share, Sizes};
 use super::terms::{NotAllowed, check_parts, check_question, labels_of};
 
 /// Leave to answer one question, and the rules for the answer.
@@ -324,8 +324,8 @@ impl Party {
         }
     }
 
-    /// Which lines of the policy would give an account more: for the owner's log, and `None` for an account that
-    /// the policy lacks.
+    /// Which lines of the policy would give an account more: for its owner, and `None` for an account that the policy
+    /// lacks.
     pub fn more_budget(&self, account: &Account) -> Option<String> {
         let budget = match account.direction {
             Direction::Answering => {
@@ -337,16 +337,23 @@ impl Party {
                 asks.find(|ask| ask.budget.population == account.population).map(|ask| &ask.budget)
             }
         }?;
-        let both = match account.direction {
-            Direction::Answering => "sizes and outputs",
-            Direction::Asking => "sizes",
+        let mut private = Vec::new();
+        if budget.sizes != Sizes::Exact {
+            private.push("sizes");
+        }
+        if account.direction == Direction::Answering && budget.written.is_some() {
+            private.push("outputs");
+        }
+        let epsilon = match private.is_empty() {
+            true => String::new(),
+            false => format!(", with a larger epsilon in {}", private.join(" and ")),
         };
         let renew = match budget.period {
             Period::Forever => ", or add period = \"month\", so that it renews",
             _ => "",
         };
         Some(format!(
-            "to allow more, write at {}:{}: queries = {}, with a larger epsilon in {both}{renew}",
+            "to allow more, write at {}:{}: queries = {}{epsilon}{renew}",
             self.file.display(),
             budget.queries_line,
             budget.queries.saturating_mul(2)

@@ -179,7 +179,9 @@ impl Budgets {
         let mut accounts = HashMap::new();
         let mut add = |account: Account, terms: SizesAccount| {
             // Shares of one account have equal terms: the policy was refused otherwise.
-            accounts.entry(account).or_insert_with(|| Book::new(terms));
+            accounts
+                .entry(account)
+                .or_insert_with_key(|account| Book { more: party.more_budget(account), ..Book::new(terms) });
         };
         for share in &party.shares {
             for peer in &share.with {

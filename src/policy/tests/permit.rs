@@ -81,6 +81,14 @@ fn a_question_within_the_terms_is_permitted_with_every_rule_for_its_answer() {
     assert_eq!(permit.account, Account::answering("publisher", "shoppers"));
 }
 
+/// The sample, without noise on anything.
+fn exact() -> Party {
+    party(
+        "sizes = { epsilon = 2.0 }                                # delta defaults to 1/(10 N); or { exact = true }\noutputs = { epsilon = 4.0 }",
+        "sizes = { exact = true }\noutputs = { noise = \"none\" }",
+    )
+}
+
 #[test]
 fn terms_say_what_the_policy_says_and_travel_as_json() {
     let party = party("requester_values = false", "requester_values = { min = -1.5, max = \"2.50\" }");
@@ -91,10 +99,7 @@ fn terms_say_what_the_policy_says_and_travel_as_json() {
         r#"{"table":"purchases","identifiers":[{"name":"email","columns":["email"],"normaliser":"email/1"},{"name":"phone","columns":["phone"],"normaliser":"phone/1:US"},{"name":"person","columns":["surname","born"],"normaliser":"exact/1"}],"aggregates":[{"column":"amount","clip":{"min":"0","max":"500"},"max_rows":20,"decimals":0,"squares_max":"250000"}],"filter_on":["bought_at","category"],"requester_values":{"clip":{"min":"-1.5","max":"2.50"},"max_rows":0},"minimum_matched":50,"filtered_rows":"hide","sizes":{"mode":"private","epsilon":2.0,"delta":null,"queries":10,"columns":3},"outputs":{"mode":"private","per_query":"epsilon 2/5","epsilon":4.0,"delta":null,"queries":10},"group_by":[{"column":"category","labels":["toys","books","garden"]}],"max_labels":2,"max_parts":20,"period":"month","approval":false}"#
     );
     assert_eq!(serde_json::from_str::<ShareTerms>(&json).unwrap(), terms);
-    let exact = super::permit::party(
-        "sizes = { epsilon = 2.0 }                                # delta defaults to 1/(10 N); or { exact = true }\noutputs = { epsilon = 4.0 }",
-        "sizes = { exact = true }\noutputs = { noise = \"none\" }",
-    );
+    let exact = exact();
     assert_eq!(exact.shares[0].terms().outputs, OutputsTerms::Exact);
     assert_eq!(exact.shares[0].terms().sizes, SizesTerms::Exact { queries: 10 });
     assert_eq!(party.shares_with("bank").count(), 0);
@@ -506,6 +511,10 @@ fn a_used_up_account_is_raised_at_its_line() {
         "to allow more, write at party.toml:46: queries = 200, with a larger epsilon in sizes"
     );
     assert_eq!(party.more_budget(&Account::answering("bank", "shoppers")), None);
+    assert_eq!(
+        exact().more_budget(&Account::answering("publisher", "shoppers")).unwrap(),
+        "to allow more, write at party.toml:35: queries = 20"
+    );
     let forever = super::permit::party("period = \"month\"                                         #", "#");
     assert_eq!(
         forever.more_budget(&Account::answering("publisher", "shoppers")).unwrap(),
