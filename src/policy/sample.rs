@@ -20,7 +20,7 @@ listen = "127.0.0.1:50051"            # where peers ask; 0.0.0.0:50051 to be rea
 certificate = "tls/NAME.pem"          # give this file to your peers; self-signed is enough, they pin it
 key = "tls/NAME.key"                  # and this one to nobody: mode 600
 #clients = "tls/analysts.pem"         # certificates of those who may run SQL here as this party, by Flight SQL; a file of several, or a list of files
-#tokens = "tls/tokens.txt"            # or their bearer tokens: lines that `datafusion-psi token NAME` prints; mode 600
+#tokens = "tls/tokens.txt"            # or their bearer tokens: lines that `datafusion-psi token ANALYST` prints; mode 600
 #plaintext = true                     # in place of certificate and key: no TLS, on loopback alone, for trying out
 
 # The tables on this party's disk; several [[table]] are fine.
