@@ -37,7 +37,7 @@
 //! | who | sees |
 //! |---|---|
 //! | an observer of the network | addresses, times, sizes of TLS records |
-//! | a stranger | that there is Flight SQL, and that it is not for him |
+//! | a stranger | that there is Flight SQL, that it is not for him, and whether by certificates, tokens or both it would be |
 //! | a peer | the private queries that analysts ask, exactly as those of the command line; not who asks them |
 //! | an analyst | what `datafusion-psi sql` shows; nothing of other analysts' sessions but what they cost, in `psi.audit` |
 
