@@ -34,6 +34,10 @@
 //! # }
 //! ```
 //!
+//! Each `collect()`, `show()` or `count()` of such a DataFrame is a run of its own, with fresh noise and another charge:
+//! [`DataFrame::cache`](datafusion::dataframe::DataFrame::cache) runs it once, and gives a DataFrame over the answer. One
+//! *physical* plan is run once: executed again, it gives its first answer again, uncharged.
+//!
 //! The rooms, from the inside out; each one's module doc says what it may import and what it must not touch:
 //! [`crypto`] (the group, over columns), [`dp`] (what privacy costs), [`mpc`] (oblivious transfer and additive shares),
 //! [`psi`] (the two sessions, and the table of what each side learns), [`policy`] (`party.toml`: who may ask what),
