@@ -67,7 +67,7 @@ pub use flight_sql::{SqlFlight, SqlFront};
 pub use policy::{Budgets, Party, SystemClock};
 pub use sql::{Asker, Keys, PolicySource};
 pub use transport::PeerServer;
-use transport::{Analysts, Deadlines, ServerLimits};
+use transport::{Analysts, ServerLimits};
 
 /// Adds everything that private queries need to a session: one schema per peer, the schema `psi` of budget and audit,
 /// the functions `PRIVATE_INTERSECT_…`, `psi_low`, `psi_high`, `psi_error` and `psi_exact`, `psi_email`, `psi_phone`,
@@ -119,16 +119,13 @@ pub async fn register_tables(ctx: &SessionContext, party: &Party) -> Result<()> 
 pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<PeerServer<PolicySource>, psi::Error> {
     let source = Arc::new(PolicySource::new(Arc::clone(party), budgets)?);
     let limits = &party.limits;
-    let defaults = Deadlines::default();
-    let deadlines =
-        Deadlines { connect: limits.connect_max, idle: limits.stall_max, session: limits.session_max, ..defaults };
     let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let limits = ServerLimits {
         connections_max: whole(limits.connections_max),
         sessions_max: whole(limits.sessions_max),
         sessions_per_peer_max: whole(limits.sessions_per_peer_max),
         handshake: limits.handshake_max,
-        deadlines,
+        deadlines: sql::deadlines(party),
         ..ServerLimits::default()
     };
     let keys = source.keys().clone();

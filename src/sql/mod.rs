@@ -69,6 +69,7 @@ mod stores;
 mod tables;
 mod totals;
 
+pub(crate) use asker::deadlines;
 pub use asker::{Asker, PeerLink};
 pub use catalog::{PeerCatalog, PeerSchema, PeerTable, SharedTable};
 pub use config::PsiConfig;
