@@ -103,7 +103,8 @@ mod spill;
 mod table;
 mod terms;
 
-pub use crate::crypto::{CurveMicros, curve_micros, kernel_name};
+// What estimates before a run need of the curve: the rooms above have no other way to it.
+pub use crate::crypto::{CurveMicros, curve_micros};
 pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
 pub use hello::{
