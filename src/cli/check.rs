@@ -56,14 +56,25 @@ pub(super) async fn run(arguments: CheckArguments) -> anyhow::Result<()> {
     let keys_fit = keys.is_ok();
     let tables = if keys_fit { Arc::clone(&party) } else { Arc::new(without_keys(&party)) };
     let source = PolicySource::new(tables, budgets.clone())?;
-    let counted = match source.check().await {
-        Ok(()) => source.count_rows().await,
-        Err(error) => Err(error),
-    };
-    let rows = counted.unwrap_or_else(|error| {
-        problems.push(super::print::error_line(&error.into()));
-        BTreeMap::new()
-    });
+    let mut rows = BTreeMap::new();
+    for share in &party.shares {
+        let counted = match source.check_share(share).await {
+            Ok(()) => source.count_rows(&share.table).await,
+            Err(error) => Err(error),
+        };
+        match counted {
+            Ok(count) => {
+                rows.insert(share.table.clone(), count);
+            }
+            Err(error) => {
+                let line = super::print::error_line(&error.into());
+                // Two shares may be of one table.
+                if !problems.contains(&line) {
+                    problems.push(line);
+                }
+            }
+        }
+    }
     // What is not there has been said above.
     let named = party.server.iter().flat_map(|server| server.clients.iter().chain(&server.tokens));
     if keys_fit

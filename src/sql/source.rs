@@ -12,7 +12,7 @@
 //! ends before the session's first frame leaves, so nothing but the time until the answer tells of it,
 //! and with `filtered_rows = "hide"` two filters over one table version announce the same length.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -151,25 +151,29 @@ impl PolicySource {
     /// The first that cannot be opened or does not fit, with the policy's line.
     pub async fn check(&self) -> EngineResult<()> {
         for share in &self.party.shares {
-            let opened = self.open(&share.table).await?;
-            self.party
-                .check_columns(share, &opened.provider.schema())
-                .map_err(|error| DataFusionError::Configuration(error.to_string()))?;
+            self.check_share(share).await?;
         }
         Ok(())
     }
 
-    /// The rows of every shared table, by its name: an upper bound of its persons.
+    /// Opens the table of one share and checks it against that share.
     ///
     /// # Errors
-    /// The first table that cannot be read.
-    pub async fn count_rows(&self) -> EngineResult<BTreeMap<String, u64>> {
-        let mut rows = BTreeMap::new();
-        for share in &self.party.shares {
-            let opened = self.open(&share.table).await?;
-            rows.insert(share.table.clone(), self.engine.read_table(opened.provider)?.count().await? as u64);
-        }
-        Ok(rows)
+    /// It cannot be opened or does not fit, with the policy's line.
+    pub async fn check_share(&self, share: &Share) -> EngineResult<()> {
+        let opened = self.open(&share.table).await?;
+        self.party
+            .check_columns(share, &opened.provider.schema())
+            .map_err(|error| DataFusionError::Configuration(error.to_string()))
+    }
+
+    /// The rows of a table: an upper bound of its persons.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn count_rows(&self, table: &str) -> EngineResult<u64> {
+        let opened = self.open(table).await?;
+        Ok(self.engine.read_table(opened.provider)?.count().await? as u64)
     }
 
     async fn open(&self, table: &str) -> EngineResult<OpenedTable> {
