@@ -1,7 +1,8 @@
 //! The room of the curve: ristretto255 over whole columns, one function per verb.
 //!
 //! Identifiers become group elements, elements are blinded and evaluated by secret scalars, and what is left of
-//! them in the end are tags. Everything here is a pure function of its arguments; randomness is one of them.
+//! them in the end are tags. Everything here is a pure function of its arguments; randomness is one of them. Which kernel
+//! computes it is chosen once, by the processor and the variable `DATAFUSION_PSI_KERNEL`; all give the same bytes.
 //!
 //! | Room | Job | May import | Must not touch |
 //! |---|---|---|---|

@@ -1,7 +1,7 @@
 //! Names, rule, plan, execution: SQL in, one private aggregate out.
 //!
 //! **Row of the table of rooms.** Job: catalog, functions, rule, plan, exec, EXPLAIN text, error
-//! translation. May import: datafusion, arrow, the public API of transport, policy, psi. Must not touch:
+//! translation. May import: datafusion, arrow, the public API of transport, policy, psi, dp. Must not touch:
 //! dalek, files (but for the engine's temporary ones, in `spill`), sockets; secret values in `Display` or metrics.
 //!
 //! # How a statement goes through
@@ -70,6 +70,7 @@ mod stores;
 mod tables;
 mod totals;
 
+pub(crate) use asker::deadlines;
 pub use asker::{Asker, PeerLink};
 pub use catalog::{PeerCatalog, PeerSchema, PeerTable, SharedTable};
 pub use config::PsiConfig;

@@ -12,7 +12,7 @@
 //! ends before the session's first frame leaves, so nothing but the time until the answer tells of it,
 //! and with `filtered_rows = "hide"` two filters over one table version announce the same length.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -36,7 +36,7 @@ use super::spill::SessionMemory;
 use super::tables::{OpenedTable, open_table, runtime};
 use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
-use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
+use crate::policy::{Asked, Budgets, ChainLink, Consent, Ended, Party, Permit, Refusal, Share};
 use crate::psi::prepare::prepare_bytes;
 use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
@@ -123,25 +123,29 @@ impl PolicySource {
     /// The first that cannot be opened or does not fit, with the policy's line.
     pub async fn check(&self) -> EngineResult<()> {
         for share in &self.party.shares {
-            let opened = self.open(&share.table).await?;
-            self.party
-                .check_columns(share, &opened.provider.schema())
-                .map_err(|error| DataFusionError::Configuration(error.to_string()))?;
+            self.check_share(share).await?;
         }
         Ok(())
     }
 
-    /// The rows of every shared table, by its name: an upper bound of its persons.
+    /// Opens the table of one share and checks it against that share.
     ///
     /// # Errors
-    /// The first table that cannot be read.
-    pub async fn count_rows(&self) -> EngineResult<BTreeMap<String, u64>> {
-        let mut rows = BTreeMap::new();
-        for share in &self.party.shares {
-            let opened = self.open(&share.table).await?;
-            rows.insert(share.table.clone(), self.engine.read_table(opened.provider)?.count().await? as u64);
-        }
-        Ok(rows)
+    /// It cannot be opened or does not fit, with the policy's line.
+    pub async fn check_share(&self, share: &Share) -> EngineResult<()> {
+        let opened = self.open(&share.table).await?;
+        self.party
+            .check_columns(share, &opened.provider.schema())
+            .map_err(|error| DataFusionError::Configuration(error.to_string()))
+    }
+
+    /// The rows of a table: an upper bound of its persons.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn count_rows(&self, table: &str) -> EngineResult<u64> {
+        let opened = self.open(table).await?;
+        Ok(self.engine.read_table(opened.provider)?.count().await? as u64)
     }
 
     async fn open(&self, table: &str) -> EngineResult<OpenedTable> {
@@ -152,13 +156,15 @@ impl PolicySource {
 
     /// Whether the operator has approved this very question, where the share wants that.
     async fn approved(&self, peer: &PeerIdentity, permit: &Permit, offer: &Offer) -> Result<(), Error> {
-        if !permit.share.approval {
+        if !permit.needs_approval() {
             return Ok(());
         }
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         let (question, terms) = (canonical(&offer.question), permit.share.terms().canonical());
-        let held = off_runtime(move || books.approval(&name, &question, &terms)).await.and_then(|held| held);
-        held.inspect_err(|reason| tracing::warn!(peer = peer.name, %reason, "held for approval"))
+        match off_runtime(move || books.approval(&name, &question, &terms)).await?? {
+            Consent::Given => Ok(()),
+            Consent::Waits { id } => Err(Self::refused(peer, self.party.hold(&permit.share, &peer.name, &id))),
+        }
     }
 
     fn unreadable<'a>(&'a self, table: &'a str) -> impl Fn(DataFusionError) -> Error + 'a {
