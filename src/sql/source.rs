@@ -27,7 +27,6 @@ use tokio::sync::OnceCell;
 use super::ending::EndGuard;
 use super::error::{owner_error, too_large};
 use super::keys::Keys;
-use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, entries_after_filter};
 use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
@@ -40,7 +39,7 @@ use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Sh
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::PreparedTable;
 use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
-use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
+use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource, offload};
 
 /// Prepared tables that are kept: a party's few most asked (peer, table, identifiers). Each holds its table's identifiers
 /// and 4 bytes per row in memory.
@@ -185,7 +184,7 @@ impl PolicySource {
         }
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         let (question, terms) = (canonical(&offer.question), permit.share.terms().canonical());
-        let held = off_runtime(move || books.approval(&name, &question, &terms)).await.and_then(|held| held);
+        let held = offload::block(move || books.approval(&name, &question, &terms)).await.and_then(|held| held);
         held.inspect_err(|reason| tracing::warn!(peer = peer.name, %reason, "held for approval"))
     }
 
@@ -285,7 +284,7 @@ impl PolicySource {
                     .await
                     .map_err(self.unreadable(&key.table))?;
             self.unchanged(&key).await?;
-            let prepared = off_runtime(move || {
+            let prepared = offload::prepare(move || {
                 let identifiers = Identifiers::join(chunks, count)?;
                 let unnormalised = identifiers.unnormalised;
                 Ok::<_, Error>(Prepared { table: identifiers.prepare()?, unnormalised, order, columns })
@@ -382,7 +381,7 @@ impl PolicySource {
         }
         let types: Vec<DataType> = read.fields()[..kept].iter().map(|field| field.data_type().clone()).collect();
         let rows_expected = persons.table.rows();
-        off_runtime(move || Rows::join(chunks, &types, filters, rows_expected)).await?
+        offload::prepare(move || Rows::join(chunks, &types, filters, rows_expected)).await?
     }
 
     /// Checks, charges and prepares an answer. Once charged, the session is among the running ones.
@@ -411,7 +410,7 @@ impl PolicySource {
         let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());
         let (name, offered, dummies) = (peer.name.clone(), offer.persons_total(), offer.dummies);
         let persons_max = self.party.limits.persons_max;
-        off_runtime(move || {
+        offload::block(move || {
             books.keep_chain(&name, &theirs)?;
             books.open(&account, offered)?.check_left()?;
             // As for the largest table that there could be: the real one is not known yet. The accountant is spared where
@@ -442,14 +441,14 @@ impl PolicySource {
         };
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
-        let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
+        let (account, dummies) = offload::block(move || account.dummies().map(|dummies| (account, dummies))).await??;
         limits.check_dummies(offered, dummies)?;
         let set_aside =
             || set_aside(&self.engine, &self.party, &offer, length, permit.labels.len(), dummies.max(offered));
         // Whether there is memory for it says something of the length: before the charge only where that is told anyway.
         let early = if padded { None } else { Some(set_aside()?) };
         let given_up = self.given_up(offer.session);
-        let (reservation, given_up, chain) = off_runtime(move || {
+        let (reservation, given_up, chain) = offload::block(move || {
             // Before the charge, by what does not follow from a padded table: what will be announced, but for fillers.
             let dummy_rows = dummies.max(offered).saturating_mul(u64::from(columns)).saturating_mul(parts as u64);
             let most = if padded { persons_max } else { length };
@@ -466,7 +465,7 @@ impl PolicySource {
 
         let rows = self.rows(&opened, &table, &wanted, &persons).await?;
         let hides = permit.filtered_rows() == FilteredRows::Hide;
-        let (identifiers, values) = off_runtime(move || {
+        let (identifiers, values) = offload::prepare(move || {
             let values = wanted.totals(&persons.table, &rows)?;
             entries_after_filter(&persons.table, wanted.passing(&rows), values, hides)
         })
@@ -498,7 +497,9 @@ impl PolicySource {
             chain,
         };
         let witness = self.keys.witness(&self.party, &peer.name);
-        Ok(Responder::new(&offer, answer, entries, reservation, witness, limits, rng)?.with_spill(spill))
+        // It draws the noise of every cell, exactly: some microseconds each, and up to a million of them.
+        let session = move || Responder::new(&offer, answer, entries, reservation, witness, limits, rng);
+        Ok(offload::prepare(session).await??.with_spill(spill))
     }
 }
 
@@ -565,7 +566,7 @@ impl TableSource for PolicySource {
         // Whoever showed a size has confirmed the hello, and so has kept what it told.
         let told = self.running().remove(&session).and_then(|running| running.told).filter(|_| !row.sizes.is_empty());
         let (books, name) = (self.budgets.clone(), peer.name.clone());
-        let written = off_runtime(move || {
+        let written = offload::block(move || {
             told.map_or(Ok(()), |told| books.confirm_chain(&name, &told))?;
             books.ended(session, &row)
         });

@@ -47,13 +47,13 @@
 //! few sessions (60 s, the idle deadline); at the pace of one message per idle deadline, the same (1 h).
 
 mod channel;
-mod compute;
 mod deadlines;
 mod driver;
 mod flight;
 pub mod local;
 mod observer;
 mod offer;
+pub(crate) mod offload;
 mod source;
 pub mod tls;
 mod wire;
