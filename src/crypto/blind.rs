@@ -93,6 +93,11 @@ pub fn hash_and_blind<'a>(
     encodings.into()
 }
 
+/// The bytes that [`hash_and_blind`] draws for so many rows.
+pub fn blind_draws(rows: usize) -> usize {
+    32 * rows.div_ceil(BLOCK_ROWS)
+}
+
 /// The 64 bytes per source that the map to the group takes.
 fn uniform_bytes<'a>(
     domain: &HashDomain,

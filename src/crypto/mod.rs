@@ -118,7 +118,7 @@ mod shuffle;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
-pub use blind::{Source, hash_and_blind};
+pub use blind::{Source, blind_draws, hash_and_blind};
 pub use choose::{CurveMicros, KERNEL_VARIABLE, curve_micros, kernel_name};
 pub use column::{ColumnError, ELEMENT_BYTES, ElementColumn, TAG_BYTES_MAX, TagColumn};
 pub use domain::{Domain, HashDomain, ONE_BLOCK_IDENTIFIER_BYTES, PROTOCOL_VERSION};

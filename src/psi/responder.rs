@@ -208,25 +208,26 @@ impl Responder {
         Ok(Outcome { sizes: finished.sizes, dummies, peer_persons, receipt: finished.receipt })
     }
 
-    fn next_output(&mut self) -> Result<Output, Error> {
+    fn next_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
         match &mut self.stage {
-            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+            Stage::Hello { hello, outbound, .. } => Ok(vec![match outbound.next_rows() {
                 Some(_) => {
                     hello.charge.spend();
                     Output::Batch(hello.answer.to_batch())
                 }
                 None => Output::Done,
-            }),
-            Stage::Run(run) => run.poll_output(),
+            }]),
+            Stage::Run(run) => run.poll_outputs(most),
             Stage::Failed => Err(failed()),
         }
     }
 
-    fn take(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    fn take(&mut self, batches: &[RecordBatch]) -> Result<(), Error> {
         match &mut self.stage {
             // The offer is in hand; there is no second one.
+            Stage::Hello { .. } if batches.is_empty() => Ok(()),
             Stage::Hello { .. } => Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into()),
-            Stage::Run(run) => run.receive(batch),
+            Stage::Run(run) => run.receive_all(batches),
             Stage::Failed => Err(failed()),
         }
     }
@@ -283,12 +284,21 @@ impl Session for Responder {
     }
 
     fn poll_output(&mut self) -> Result<Output, Error> {
-        let done = self.next_output();
+        let mut outputs = self.poll_outputs(1)?;
+        outputs.pop().ok_or_else(|| Error::internal("a session gave no output"))
+    }
+
+    fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
+        let done = self.next_outputs(most);
         self.fail_on(done)
     }
 
     fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
-        let done = self.take(&batch);
+        self.receive_all(vec![batch])
+    }
+
+    fn receive_all(&mut self, batches: Vec<RecordBatch>) -> Result<(), Error> {
+        let done = self.take(&batches);
         self.fail_on(done)
     }
 

@@ -7,6 +7,7 @@
 mod grouped;
 mod offered;
 mod released;
+mod several;
 mod spilled;
 
 pub(super) use spilled::{MemoryFiles, Trouble};

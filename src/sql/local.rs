@@ -11,10 +11,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 
 use super::error::to_datafusion;
-use super::offload::off_runtime;
 use super::people::{Identifiers, join_column};
 use super::run::Settled;
 use crate::psi::Error;
+use crate::transport::offload;
 
 /// The local relation, as far as the session needs it.
 pub(super) struct Local {
@@ -54,7 +54,7 @@ pub(super) async fn collect(
             while let Some(batch) = stream.next().await {
                 let batch = batch?;
                 let settled = Arc::clone(&settled);
-                let chunk = off_runtime(move || chunk(&batch, &settled))
+                let chunk = offload::prepare(move || chunk(&batch, &settled))
                     .await
                     .and_then(|chunk| chunk)
                     .map_err(to_datafusion)?;
@@ -83,7 +83,7 @@ pub(super) async fn collect(
         wanted(&shared).map(|column| schema.field(column).data_type().clone()).collect()
     };
     let (columns, words) = (shared.terms.len(), types.len() - shared.groups.len());
-    off_runtime(move || {
+    offload::prepare(move || {
         let mut identifiers = Vec::new();
         let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); types.len()];
         for (_, chunks) in parts {

@@ -50,7 +50,6 @@ mod functions;
 mod identifiers;
 mod keys;
 mod local;
-mod offload;
 #[cfg(test)]
 mod pair_tests;
 mod parts;

@@ -25,7 +25,6 @@ use super::ending::EndGuard;
 use super::error::{local_error, to_datafusion};
 use super::explain::{ColumnErrors, Outcome, PhaseLine, RunReport};
 use super::local::{Local, collect};
-use super::offload::off_runtime;
 use super::parts::Parts;
 use super::people::{MatchColumn, Word, entries_after_filter, person_values};
 use super::query::PrivateQuery;
@@ -39,7 +38,7 @@ use crate::psi::{
     Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Footprint, Limits, OfferTerms, Phase, Progress,
     Question, Requester, Role, SessionId, SessionRows, WordTerms,
 };
-use crate::transport::{Observer, PhaseReport};
+use crate::transport::{Observer, PhaseReport, offload};
 
 /// What a query needs that follows from its plan, the share's terms and this party's policy alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,7 +227,7 @@ async fn parts(query: &PrivateQuery, local: &mut Local) -> Result<Option<Arc<Par
         return Ok(None);
     }
     let columns = std::mem::take(&mut local.groups);
-    let parts = off_runtime(move || Parts::of(&columns)).await??;
+    let parts = offload::prepare(move || Parts::of(&columns)).await??;
     let count = u32::try_from(parts.count()).unwrap_or(u32::MAX);
     match check_parts(&query.shared.terms, count) {
         Ok(()) => Ok(Some(Arc::new(parts))),
@@ -304,7 +303,7 @@ async fn ask(
     room.try_grow(prepare_bytes(found.rows(), settled.terms.len(), found.size_bytes())).map_err(|error| {
         Error::Environment(format!("this side has not the memory to prepare its rows: {}", error.strip_backtrace()))
     })?;
-    let Prepared { identifiers, values, persons, table } = off_runtime(move || preparing.prepare(own_words)).await??;
+    let Prepared { identifiers, values, persons, table } = offload::prepare(move || preparing.prepare(own_words)).await??;
     watcher.note(|report| {
         note_local(report, &table, unnormalised, began.elapsed().as_secs_f64());
         report.parts = persons.len();
@@ -355,7 +354,7 @@ async fn ask(
     };
     let (books, peer) = (asker.budgets().clone(), query.peer.clone());
     let given_up = given_up(asker, watcher, session);
-    let (reservation, given_up, chain) = off_runtime(move || {
+    let (reservation, given_up, chain) = offload::block(move || {
         let reservation = account.charge(dummies, columns, &asked)?;
         // From here on there is an end to be written, whatever becomes of this run.
         Ok::<_, Error>((reservation, given_up(), books.chain(&peer)?))
@@ -428,7 +427,7 @@ async fn note_end(
 ) {
     let row = ended(watcher, started, answered);
     let books = asker.budgets().clone();
-    let written = off_runtime(move || books.ended(session, &row)).await.and_then(|done| done);
+    let written = offload::block(move || books.ended(session, &row)).await.and_then(|done| done);
     if let Err(error) = written {
         tracing::error!(%session, %error, "the session's end is not in the audit");
     }

@@ -23,11 +23,11 @@ use datafusion::physical_plan::execute_stream_partitioned;
 use futures::StreamExt;
 
 use super::error::to_datafusion;
-use super::offload::off_runtime;
 use super::people::join_column;
 use super::prepared::Room;
 use super::tables::OpenedTable;
 use crate::psi::Error;
+use crate::transport::offload;
 
 /// A fingerprint of some columns of all rows, in their order: for comparing two scans of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -110,7 +110,7 @@ pub(super) async fn scan<T: Send + 'static>(
                 let work = move || -> EngineResult<(RowOrder, T)> {
                     Ok((RowOrder::of(&batch, &marks)?, chunk(batch).map_err(to_datafusion)?))
                 };
-                let (next, chunk) = off_runtime(work).await.map_err(to_datafusion)??;
+                let (next, chunk) = offload::prepare(work).await.map_err(to_datafusion)??;
                 room.grow(bytes(&chunk).saturating_mul(2))?;
                 order = order.then(next);
                 chunks.push(chunk);

@@ -26,7 +26,6 @@ use datafusion::execution::runtime_env::RuntimeEnv;
 use super::ending::EndGuard;
 use super::error::{owner_error, to_datafusion, too_large};
 use super::keys::Keys;
-use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, entries_after_filter};
 use super::prepared::{Prepared, PreparedKey, PreparedTables, Room};
 use super::record::{canonical, failed, footprint};
@@ -39,7 +38,7 @@ use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Consent, Ended, Party, Permit, Refusal, Share};
 use crate::psi::prepare::prepare_bytes;
 use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
-use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
+use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource, offload};
 
 /// Answers peers from a party's tables, as its policy says.
 pub struct PolicySource {
@@ -161,7 +160,7 @@ impl PolicySource {
         }
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         let (question, terms) = (canonical(&offer.question), permit.share.terms().canonical());
-        match off_runtime(move || books.approval(&name, &question, &terms)).await?? {
+        match offload::block(move || books.approval(&name, &question, &terms)).await?? {
             Consent::Given => Ok(()),
             Consent::Waits { id } => Err(Self::refused(peer, self.party.hold(&permit.share, &peer.name, &id))),
         }
@@ -263,7 +262,7 @@ impl PolicySource {
             let read = scan(&self.engine, opened, what, move |batch| Identifiers::of(&batch, &terms)).await;
             let (chunks, order) = read.map_err(self.unreadable(&key.table))?;
             self.unchanged(&key).await?;
-            let prepared = off_runtime(move || {
+            let prepared = offload::prepare(move || {
                 let identifiers = Identifiers::join(chunks, count).map_err(to_datafusion)?;
                 let (unnormalised, bytes) = (identifiers.unnormalised, identifiers.size_bytes());
                 let more = prepare_bytes(identifiers.rows(), count, bytes);
@@ -342,7 +341,7 @@ impl PolicySource {
         }
         let types: Vec<DataType> = read.fields()[..kept].iter().map(|field| field.data_type().clone()).collect();
         let rows_expected = persons.table.rows();
-        off_runtime(move || Rows::join(chunks, &types, filters, rows_expected)).await?
+        offload::prepare(move || Rows::join(chunks, &types, filters, rows_expected)).await?
     }
 
     /// Checks, charges and prepares an answer. Once charged, the session is among the running ones.
@@ -371,7 +370,7 @@ impl PolicySource {
         let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());
         let (name, offered, dummies) = (peer.name.clone(), offer.persons_total(), offer.dummies);
         let persons_max = self.party.limits.persons_max;
-        off_runtime(move || {
+        offload::block(move || {
             books.keep_chain(&name, &theirs)?;
             books.open(&account, offered)?.check_left()?;
             // As for the largest table that there could be: the real one is not known yet, and nothing before the charge may
@@ -404,7 +403,7 @@ impl PolicySource {
         };
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
-        let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
+        let (account, dummies) = offload::block(move || account.dummies().map(|dummies| (account, dummies))).await??;
         limits.check_dummies(offered, dummies)?;
         // A filter that hides shares the prepared table's identifiers; any other copies those that stay.
         let hides = permit.filtered_rows() == FilteredRows::Hide;
@@ -419,7 +418,7 @@ impl PolicySource {
         // Whether there is memory for it says something of the length: before the charge only where that is told anyway.
         let early = if padded { None } else { Some(set_aside()?) };
         let given_up = self.given_up(offer.session);
-        let (reservation, given_up, chain) = off_runtime(move || {
+        let (reservation, given_up, chain) = offload::block(move || {
             // Before the charge, by what does not follow from a padded table: what will be announced, but for fillers.
             let dummy_rows = dummies.max(offered).saturating_mul(u64::from(columns)).saturating_mul(parts as u64);
             let most = if padded { persons_max } else { length };
@@ -439,7 +438,7 @@ impl PolicySource {
 
         let room = self.prepared.reading(&table, &peer.name);
         let rows = self.rows(&opened, &table, &wanted, &persons, &room).await?;
-        let (identifiers, values) = off_runtime(move || {
+        let (identifiers, values) = offload::prepare(move || {
             let _room = room;
             let values = wanted.totals(&persons.table, &rows)?;
             entries_after_filter(&persons.table, wanted.passing(&rows), values, hides)
@@ -472,7 +471,9 @@ impl PolicySource {
             chain,
         };
         let witness = self.keys.witness(&self.party, &peer.name);
-        Ok(Responder::new(&offer, answer, entries, reservation, witness, limits, rng)?.with_spill(spill))
+        // It draws the noise of every cell, exactly: some microseconds each, and up to a million of them.
+        let session = move || Responder::new(&offer, answer, entries, reservation, witness, limits, rng);
+        Ok(offload::prepare(session).await??.with_spill(spill))
     }
 }
 
@@ -539,7 +540,7 @@ impl TableSource for PolicySource {
         // Whoever showed a size has confirmed the hello, and so has kept what it told.
         let told = self.running().remove(&session).and_then(|running| running.told).filter(|_| !row.sizes.is_empty());
         let (books, name) = (self.budgets.clone(), peer.name.clone());
-        let written = off_runtime(move || {
+        let written = offload::block(move || {
             told.map_or(Ok(()), |told| books.confirm_chain(&name, &told))?;
             books.ended(session, &row)
         });

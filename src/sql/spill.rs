@@ -3,13 +3,15 @@
 //! A session that fits into the pool is all in memory. One that does not, but would without the columns that it can put into
 //! files, gets files; any other is refused. What decides are lengths and the question's shape ([`Footprint`]).
 //!
-//! Files are the engine's temporary ones: they lie where its disk manager puts them (the system's folder for temporary files
-//! unless the embedding program says otherwise), count against its bound, are readable by this user alone, and are
-//! deleted with the session. They hold elements that the peer has sent, blinded by it ([`Spill`]). The engine reads its files
+//! Files are the engine's temporary ones: they lie where its disk manager puts them (the system's folder for temporary files,
+//! `TMPDIR` on Unix, unless the embedding program says otherwise), count against its bound, are readable by this user alone, and
+//! are gone with the session. On Unix they have no name from the moment that they are open: a process that is killed leaves an
+//! empty folder. They hold elements that the peer has sent, blinded by it ([`Spill`]). The engine reads its files
 //! from the beginning to the end only, so this one file of the room opens them itself: a session reads rows in a secret order.
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
@@ -83,11 +85,12 @@ impl Spill for Files {
             file.path().ok_or_else(|| failed("the engine's temporary files are not on this machine".to_owned()))?;
         let reader = File::open(path).map_err(|error| failed(error.to_string()))?;
         let writer = file.open_writer().map_err(|error| failed(error.to_string()))?;
+        forget_name(path);
         Ok(Box::new(DiskFile { party: self.party.clone(), writer: Mutex::new(writer), reader, _file: file }))
     }
 }
 
-/// A temporary file of the engine's. Fields are dropped in their order: closed first, then deleted.
+/// A temporary file of the engine's. Fields are dropped in their order: closed first, then deleted where it still has a name.
 struct DiskFile {
     party: String,
     /// Holds to the engine's bound for temporary files. The lock is never waited for: whoever appends has the whole file.
@@ -107,6 +110,20 @@ impl SpillFile for DiskFile {
         read_exact_at(&self.reader, offset, bytes).map_err(|error| failed(&self.party, &error.to_string()))
     }
 }
+
+/// Takes the file out of its folder: whoever has it open keeps it, and nobody finds it after this process, however that ends.
+/// The engine's own deletion finds nothing then, which it does not mind; what a file takes of its bound is counted by
+/// what was written, and given back when the file is dropped.
+#[cfg(unix)]
+fn forget_name(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::warn!(%error, "a temporary file keeps its name until its session ends");
+    }
+}
+
+/// An open file keeps its name here.
+#[cfg(not(unix))]
+fn forget_name(_: &Path) {}
 
 #[cfg(unix)]
 fn read_exact_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
@@ -241,6 +258,26 @@ mod tests {
         assert!(matches!(other.read_at(1, &mut found), Err(Error::Environment(_))));
         assert_eq!(runtime.disk_manager.used_disk_space(), 220);
         drop((one, other));
+        assert_eq!(runtime.disk_manager.used_disk_space(), 0);
+        assert_eq!(runtime.disk_manager.spilling_progress().active_files_count, 0);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_process_that_is_killed_leaves_no_file_since_an_open_one_has_no_name() {
+        let runtime = runtime(footprint(2).bytes(true) as usize, 1 << 20);
+        let session = SessionMemory::new(&runtime, SESSION, "advertiser");
+        let files = session.fit(&footprint(2)).unwrap().unwrap();
+        let mut file = files.create().unwrap();
+        let folders = runtime.disk_manager.temp_dir_paths();
+        let named = || folders.iter().map(|folder| std::fs::read_dir(folder).unwrap().count()).sum::<usize>();
+        assert_eq!((folders.len(), named()), (1, 0));
+        file.append(&[7; 64]).unwrap();
+        let mut found = [0; 32];
+        file.read_at(32, &mut found).unwrap();
+        assert_eq!((found, named()), ([7; 32], 0));
+        assert_eq!(runtime.disk_manager.used_disk_space(), 64);
+        drop(file);
         assert_eq!(runtime.disk_manager.used_disk_space(), 0);
         assert_eq!(runtime.disk_manager.spilling_progress().active_files_count, 0);
     }

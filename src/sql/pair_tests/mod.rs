@@ -11,3 +11,4 @@ mod refusals;
 mod responder;
 mod spilled;
 mod types;
+mod waiting;
