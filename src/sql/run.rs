@@ -327,7 +327,7 @@ async fn ask(
     let (columns, parts) = (settled.terms.len() as u32, entries.parts.len());
     let session = SessionId::random(&mut rng);
     // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
-    let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
+    let (account, dummies) = offload::block(move || account.dummies().map(|dummies| (account, dummies))).await??;
     limits.check_own(announced, dummies, parts)?;
     let added = dummies.saturating_mul(columns.into()).saturating_mul(parts as u64);
     // Before the charge as far as lengths are known: by the peer's when it last answered. By the real ones before any

@@ -267,7 +267,7 @@ mod tests {
     fn a_process_that_is_killed_leaves_no_file_since_an_open_one_has_no_name() {
         let runtime = runtime(footprint(2).bytes(true) as usize, 1 << 20);
         let session = SessionMemory::new(&runtime, SESSION, "advertiser");
-        let files = session.fit(&footprint(2)).unwrap().unwrap();
+        let files = session.fit(&footprint(2), no_more).unwrap().unwrap();
         let mut file = files.create().unwrap();
         let folders = runtime.disk_manager.temp_dir_paths();
         let named = || folders.iter().map(|folder| std::fs::read_dir(folder).unwrap().count()).sum::<usize>();

@@ -111,7 +111,6 @@ pub struct Budgets {
 
 #[derive(Debug)]
 struct Books {
-    party: String,
     /// By the policy; what others were charged in the past stays in the audit.
     accounts: HashMap<Account, Book>,
     ledger: Ledger,
@@ -193,11 +192,7 @@ impl Budgets {
                 add(Account::asking(peer, &ask.budget.population), ask.sizes());
             }
         }
-        Budgets { books: Arc::new(Books { party: party.name.clone(), accounts, ledger }) }
-    }
-
-    fn party(&self) -> &str {
-        &self.books.party
+        Budgets { books: Arc::new(Books { accounts, ledger }) }
     }
 
     fn ledger(&self) -> &Ledger {
