@@ -5,8 +5,9 @@
 
 mod sessions;
 
+use arrow::array::Array;
 use datafusion_psi::psi::{
-    Aggregate, Footprint, Offer, Output, Question, Requester, Responder, Role, Session, SessionId, SessionRows,
+    Aggregate, Entries, Footprint, Offer, Output, Question, Requester, Responder, Role, Session, SessionId, SessionRows,
 };
 use peak_alloc::PeakAlloc;
 use rand_chacha::ChaCha20Rng;
@@ -18,7 +19,7 @@ use sessions::{entries, requester, responder, word};
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What does not grow with the tables: frames on their way, one open round of oblivious transfers, blocks of each thread.
-const CONSTANT: u64 = 8 << 20;
+const CONSTANT: u64 = 3 << 20;
 
 fn deliver<F: Session, T: Session>(from: &mut F, to: &mut T, ended: &mut bool) {
     while !*ended {
@@ -45,7 +46,7 @@ fn run(requester: &mut Requester, responder: &mut Responder) {
     }
 }
 
-/// (bytes at the peak beyond those of the two tables, bytes set aside), for so many persons of the two sides.
+/// (bytes at the peak, those of the two tables included; bytes set aside), for so many persons of the two sides.
 fn measured(columns: usize, asking: usize, answering: usize) -> (u64, u64) {
     let session = SessionId([7; 16]);
     let question = Question {
@@ -57,11 +58,16 @@ fn measured(columns: usize, asking: usize, answering: usize) -> (u64, u64) {
         own_groups: false,
     };
     let words = vec![word(1000, 0)];
+    let before = ALLOCATOR.current_usage();
     let asked = entries(columns, 0, asking, vec![]);
     // Half of the smaller table is common.
     let from = asking - asking.min(answering) / 2;
     let answered = entries(columns, from, from + answering, vec![(0..answering as i128).map(|v| v % 9).collect()]);
-    let before = ALLOCATOR.current_usage();
+    let identifiers = |entries: &Entries| -> u64 {
+        entries.identifiers.iter().map(|column| column.get_array_memory_size() as u64).sum()
+    };
+    let identifiers = [identifiers(&asked), identifiers(&answered)];
+    // Not what it took to build the tables.
     ALLOCATOR.reset_peak_usage();
     let mut requester = requester(session, question, words.clone(), asked, ChaCha20Rng::seed_from_u64(1));
     let Output::Batch(offer) = requester.poll_output().unwrap() else { panic!("no offer") };
@@ -71,10 +77,12 @@ fn measured(columns: usize, asking: usize, answering: usize) -> (u64, u64) {
     requester.into_answer().unwrap();
     let (columns, parts) = (columns as u64, 1);
     let (asking, answering) = (asking as u64 + 2 * columns, answering as u64 + 2 * columns);
-    let footprint = |role, own, peer, values| {
-        Footprint { role, columns, parts, values, rows: SessionRows { own, peer }, identifiers: 0 }.bytes(false)
+    let footprint = |role, own, peer, values, identifiers| {
+        Footprint { role, columns, parts, values, rows: SessionRows { own, peer }, identifiers }.bytes(false)
     };
-    (taken, footprint(Role::Requester, asking, answering, 0) + footprint(Role::Responder, answering, asking, 1))
+    let aside = footprint(Role::Requester, asking, answering, 0, identifiers[0])
+        + footprint(Role::Responder, answering, asking, 1, identifiers[1]);
+    (taken, aside)
 }
 
 #[test]
@@ -82,7 +90,7 @@ fn sessions_take_what_they_have_set_aside_and_no_more() {
     // Pools of threads and tables of constants come once.
     measured(2, 2000, 2000);
     for (columns, asking, answering) in
-        [(1, 60_000, 60_000), (3, 60_000, 60_000), (2, 5_000, 80_000), (2, 80_000, 5_000)]
+        [(1, 40_000, 40_000), (3, 20_000, 20_000), (2, 2_000, 40_000), (2, 40_000, 2_000)]
     {
         let (taken, aside) = measured(columns, asking, answering);
         eprintln!("{columns} identifiers, {asking} against {answering}: {taken} bytes taken, {aside} set aside");

@@ -130,7 +130,7 @@ mod tests {
                 assert!(session.bytes(true) < 2 << 30, "{role:?}: {} bytes", session.bytes(true));
             }
         }
-        assert!(of(Role::Requester, 3, 10_000_000).bytes(false) > 2 << 30);
+        assert!(of(Role::Requester, 4, 10_000_000).bytes(false) > 2 << 30);
     }
 
     #[test]
