@@ -71,7 +71,7 @@ impl Footprint {
     /// | one column | 40: tag 16, its sort 16, matched 2 | 8, 16 per value; the larger of 16 per part (responder) and what stands below |
     /// | several | 56: matched 2, order 4, tags or search for repeats 32, their sort 16 | |
     /// | each column but the first, not spilled | 32 | |
-    /// | responder | | 64 per column for identifiers; 40 for tags asked for, their sort, marks |
+    /// | responder | | 64 per column for identifiers and what was blinded of them before; 40 for tags asked for, their sort, marks |
     /// | requester | 16 per part, if that is more | 32 for the search for repeats; 32 for padded elements, not spilled |
     ///
     /// Stages follow one another, so it is the largest that counts. A requester's identifiers are not in it: its local
