@@ -363,6 +363,8 @@ pub struct Limits {
     /// The most memory, in MB, of the engine's pool: reading and preparing tables, and what each session that is
     /// answered sets aside for as long as it runs. Beyond it, sessions by several identifiers use temporary files.
     pub memory_mb: u64,
+    /// How much of that, in MB, may hold shared tables that were blinded before the next question; 0: none is.
+    pub blind_ahead_mb: u64,
 }
 
 impl Default for Limits {
@@ -379,6 +381,7 @@ impl Default for Limits {
             session_max: Duration::from_secs(3600),
             dummies_factor_max: 4,
             memory_mb: 4096,
+            blind_ahead_mb: 0,
         }
     }
 }
