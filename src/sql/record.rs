@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
 
+use super::ahead::Ahead;
 use super::spill::SessionMemory;
 use crate::policy::Party;
 use crate::psi::{Error, Footprint, Offer, Question, Role, SessionRows, Spill};
@@ -33,13 +34,15 @@ pub(super) fn asked(question: &Question) -> String {
 }
 
 /// Sets the memory of one answered session aside, for as long as it runs: by the two tables' lengths, `dummies` per
-/// identifier and part, and the question's shape alone. With files for what the memory has no room for.
+/// identifier and part, and the question's shape alone. What was blinded ahead gives way to it. With files for what the memory
+/// has no room for.
 ///
 /// # Errors
 /// [`Error::Environment`] where the policy's `memory_mb` has not so much left, files or not.
 pub(super) fn set_aside(
     engine: &SessionContext,
     party: &Party,
+    ahead: &Ahead,
     offer: &Offer,
     persons: u64,
     labels: usize,
@@ -51,6 +54,10 @@ pub(super) fn set_aside(
     // Each word has a total for each label.
     let values = offer.question.aggregates.len() as u64 * labels.max(1) as u64;
     let memory = SessionMemory::new(&engine.runtime_env(), offer.session, &party.name);
-    let spill = memory.fit(&Footprint { role: Role::Responder, columns, parts, values, rows })?;
+    let footprint = Footprint { role: Role::Responder, columns, parts, values, rows };
+    if !memory.is_enough(&footprint) {
+        ahead.give_up();
+    }
+    let spill = memory.fit(&footprint)?;
     Ok((memory, spill))
 }

@@ -22,31 +22,24 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use tokio::sync::OnceCell;
 
+use super::ahead::{Ahead, Answering, TableAhead};
 use super::ending::EndGuard;
 use super::error::{owner_error, too_large};
+use super::kept::{KeptTables, Prepared, PreparedKey};
 use super::keys::Keys;
 use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, entries_after_filter};
 use super::record::{canonical, failed, set_aside};
 use super::run::{described, limits, seeded};
-use super::scan::{RowOrder, Rows, evaluate, physical, scan};
+use super::scan::{Rows, evaluate, physical, scan};
 use super::spill::SessionMemory;
-use super::tables::{OpenedTable, TableVersion, open_table};
+use super::tables::{OpenedTable, open_table};
 use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
 use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
-use crate::psi::normalise::Normaliser;
-use crate::psi::prepare::PreparedTable;
 use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
 use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
-
-/// Prepared tables that are kept: a party's few most asked (peer, table, identifiers). Each holds its table's identifiers
-/// and 4 bytes per row in memory.
-const PREPARED_MAX: usize = 8;
-/// Of these, so many for one peer.
-const PREPARED_PER_PEER_MAX: usize = 4;
 
 /// Answers peers from a party's tables, as its policy says.
 pub struct PolicySource {
@@ -54,7 +47,8 @@ pub struct PolicySource {
     budgets: Budgets,
     keys: Keys,
     engine: SessionContext,
-    prepared: Mutex<Kept>,
+    prepared: KeptTables,
+    ahead: Ahead,
     /// The columns that each table had when it was last read: a share stays published while its files
     /// are away for a moment, and whoever asks then hears what is wrong.
     published: Mutex<HashMap<String, SchemaRef>>,
@@ -62,35 +56,13 @@ pub struct PolicySource {
     running: Arc<Mutex<HashMap<SessionId, Running>>>,
 }
 
-/// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct PreparedKey {
-    /// Kept for each peer by itself: how fast one is answered must not tell what another has asked.
-    peer: String,
-    table: String,
-    version: TableVersion,
-    identifiers: Vec<(Vec<String>, Normaliser)>,
-}
-
-/// A prepared table, or one that is being prepared: who asks for it meanwhile waits for the same.
-type Place = Arc<OnceCell<Arc<Prepared>>>;
-
-/// The prepared tables that are kept, the latest asked first.
-type Kept = Vec<(PreparedKey, Place)>;
-
 /// What is kept of a session while it runs.
 struct Running {
     /// The chain's head that it has told its peer.
     told: Option<ChainLink>,
     _memory: SessionMemory,
-}
-
-struct Prepared {
-    table: PreparedTable,
-    unnormalised: u64,
-    /// The columns that it was prepared from, and their rows' order: the rows of a later query must come in the same.
-    columns: Vec<String>,
-    order: RowOrder,
+    /// The last to be dropped: what is blinded ahead may take up the memory.
+    _answering: Answering,
 }
 
 impl fmt::Debug for PolicySource {
@@ -120,13 +92,15 @@ impl PolicySource {
         // A prepared table and the values of a later query meet by row number. Partitions that take files from each
         // other as they run would give the rows in another order each time.
         config.options_mut().execution.enable_file_stream_work_stealing = false;
+        let ahead = Ahead::new(party.limits.blind_ahead_mb, &runtime.memory_pool);
         let engine = SessionContext::new_with_config_rt(config, runtime);
         Ok(PolicySource {
             party,
             budgets,
             keys,
             engine,
-            prepared: Mutex::default(),
+            prepared: KeptTables::default(),
+            ahead,
             published: Mutex::default(),
             running: Arc::default(),
         })
@@ -243,7 +217,20 @@ impl PolicySource {
     /// Memory that sessions and scans hold of the pool, in bytes.
     #[cfg(test)]
     pub(super) fn memory_held(&self) -> usize {
-        self.engine.runtime_env().memory_pool.reserved()
+        self.memory().reserved()
+    }
+
+    /// That pool.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> Arc<dyn datafusion::execution::memory_pool::MemoryPool> {
+        Arc::clone(&self.engine.runtime_env().memory_pool)
+    }
+
+    /// Waits until so many of its tables are blinded to their end.
+    #[cfg(test)]
+    pub(super) async fn blinded_ahead(&self, tables: usize) {
+        let made = tokio::time::timeout(std::time::Duration::from_secs(60), self.ahead.made(tables));
+        made.await.expect("within a minute");
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
@@ -264,7 +251,7 @@ impl PolicySource {
             version: opened.version.clone(),
             identifiers: permit.identifiers.iter().map(|found| (found.columns.clone(), found.normaliser)).collect(),
         };
-        let place = self.place(&key);
+        let place = self.prepared.place(&key);
         let prepared = place.get_or_try_init(|| async {
             let mut columns: Vec<String> = Vec::new();
             let terms = permit
@@ -282,10 +269,12 @@ impl PolicySource {
                     .await
                     .map_err(self.unreadable(&key.table))?;
             self.unchanged(&key).await?;
+            let name = key.table.clone();
             let prepared = off_runtime(move || {
                 let identifiers = Identifiers::join(chunks, count)?;
-                let unnormalised = identifiers.unnormalised;
-                Ok::<_, Error>(Prepared { table: identifiers.prepare()?, unnormalised, order, columns })
+                let (unnormalised, table) = (identifiers.unnormalised, identifiers.prepare()?);
+                let ahead = Arc::new(TableAhead::new(&name, table.identifiers()));
+                Ok::<_, Error>(Prepared { table, unnormalised, order, columns, ahead })
             })
             .await??;
             let report = prepared.table.report();
@@ -302,30 +291,6 @@ impl PolicySource {
             Ok::<_, Error>(Arc::new(prepared))
         });
         prepared.await.map(Arc::clone)
-    }
-
-    /// The place of a prepared table among the few that are kept, moved to the front.
-    fn place(&self, key: &PreparedKey) -> Place {
-        let mut kept = self.kept();
-        let place = match kept.iter().position(|(known, _)| known == key) {
-            Some(index) => kept.remove(index).1,
-            None => Arc::default(),
-        };
-        kept.insert(0, (key.clone(), Arc::clone(&place)));
-        // Older versions of the table will not be asked for again.
-        kept.retain(|(known, _)| known.table != key.table || known.version == key.version);
-        let mut of_peer = 0;
-        kept.retain(|(known, _)| {
-            of_peer += usize::from(known.peer == key.peer);
-            known.peer != key.peer || of_peer <= PREPARED_PER_PEER_MAX
-        });
-        kept.truncate(PREPARED_MAX);
-        place
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Whole after every single operation.
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a table whose files changed while they were read.
@@ -391,7 +356,7 @@ impl PolicySource {
         offer: Offer,
         begun: &mut Option<EndGuard>,
     ) -> Result<Responder, Error> {
-        let question = &offer.question;
+        let (question, answering) = (&offer.question, self.ahead.pause());
         let refused = |refusal| Self::refused(peer, refusal);
         let limits = limits(&self.party);
         let parts = offer.persons.len();
@@ -441,8 +406,8 @@ impl PolicySource {
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
         let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
         limits.check_dummies(offered, dummies)?;
-        let set_aside =
-            || set_aside(&self.engine, &self.party, &offer, length, permit.labels.len(), dummies.max(offered));
+        let (labels, most) = (permit.labels.len(), dummies.max(offered));
+        let set_aside = || set_aside(&self.engine, &self.party, &self.ahead, &offer, length, labels, most);
         // Whether there is memory for it says something of the length: before the charge only where that is told anyway.
         let early = if padded { None } else { Some(set_aside()?) };
         let given_up = self.given_up(offer.session);
@@ -459,10 +424,16 @@ impl PolicySource {
         *begun = Some(given_up);
         let chain = chain?;
         let (memory, spill) = early.map_or_else(set_aside, Ok)?;
-        self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
+        let running = Running { told: chain.first().copied(), _memory: memory, _answering: answering };
+        self.running().insert(offer.session, running);
+        // Other filters than one that hides take rows out, and with them what was blinded in their places.
+        let hides = permit.filtered_rows() == FilteredRows::Hide;
+        let ahead = hides.then(|| Arc::clone(&persons.ahead));
+        if let Some(ahead) = &ahead {
+            self.ahead.asked_about(ahead);
+        }
 
         let rows = self.rows(&opened, &table, &wanted, &persons).await?;
-        let hides = permit.filtered_rows() == FilteredRows::Hide;
         let (identifiers, values) = off_runtime(move || {
             let values = wanted.totals(&persons.table, &rows)?;
             entries_after_filter(&persons.table, wanted.passing(&rows), values, hides)
@@ -473,6 +444,7 @@ impl PolicySource {
         let fillers = permit.share.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
         let entries = Entries::whole(identifiers, values, fillers);
         let announced = entries.announced_total();
+        let ahead = ahead.and_then(|ahead| ahead.take());
         tracing::info!(
             peer = peer.name,
             table,
@@ -480,6 +452,7 @@ impl PolicySource {
             question = %described(question),
             persons = announced,
             dummies,
+            blinded_ahead = ahead.is_some(),
             "answering"
         );
         let shared = permit.share.terms();
@@ -495,7 +468,8 @@ impl PolicySource {
             chain,
         };
         let witness = self.keys.witness(&self.party, &peer.name);
-        Ok(Responder::new(&offer, answer, entries, reservation, witness, limits, rng)?.with_spill(spill))
+        let session = Responder::new(&offer, answer, entries, reservation, witness, limits, rng)?;
+        session.with_spill(spill).with_ahead(ahead)
     }
 }
 

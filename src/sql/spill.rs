@@ -35,6 +35,11 @@ impl SessionMemory {
         }
     }
 
+    /// Whether the pool has room for all of it, without files: what is then set aside.
+    pub(super) fn is_enough(&self, footprint: &Footprint) -> bool {
+        self.held.try_resize(usize::try_from(footprint.bytes(false)).unwrap_or(usize::MAX)).is_ok()
+    }
+
     /// Sets aside what the session takes, in place of what was; with files where it takes them.
     ///
     /// # Errors
