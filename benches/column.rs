@@ -1,5 +1,6 @@
 //! Each verb of the curve per element, on one core, beside the same work done with curve25519-dalek: row by row, and
-//! in blocks that share an inversion. A table of the verbs comes first, then criterion's figures, which it compares with those
+//! in blocks that share an inversion. A table of the verbs comes first, held against ratios saved in `verbs.csv`
+//! (`DATAFUSION_PSI_BENCH_SAVE=1` saves this run's), then criterion's figures, which it compares with those
 //! of an earlier run: `-- --save-baseline NAME` keeps them, `-- --baseline NAME` says by how many percent they have changed.
 //!
 //! `RAYON_NUM_THREADS=1 cargo bench --bench column`; without the variable the verbs use all cores. The first line says
@@ -62,7 +63,8 @@ fn dalek_check(elements: &ElementColumn) {
     assert!(elements.elements().iter().all(|element| CompressedRistretto(*element).decompress().is_some()));
 }
 
-/// The table of verbs: nanoseconds per element of ours and of dalek's, the best of several runs, and their ratio.
+/// The table of verbs: nanoseconds per element of ours and of dalek's, the best of several runs, their ratio, and how it stands to
+/// the one saved in `verbs.csv`. A ratio of one run says the same on a busy machine as on a quiet one.
 fn verbs(_: &mut Criterion) {
     let mut rng = rng();
     let (scalar, plain) = (SecretScalar::random(&mut rng), Scalar::random(&mut rng));
@@ -71,18 +73,58 @@ fn verbs(_: &mut Criterion) {
     let elements = hash_and_blind(&domain, CHUNK_ROWS, source, &scalar, &mut rng);
     let pads = Pads::random(&mut rng);
     let order = Permutation::random(CHUNK_ROWS as u32, &mut rng);
-    eprintln!("kernel: {}\n\n| verb | ns per element | curve25519-dalek | ratio |\n|---|---|---|---|", kernel_name());
-    let line =
-        |verb: &str, ours: f64, dalek: f64| eprintln!("| {verb} | {ours:.0} | {dalek:.0} | {:.1} |", dalek / ours);
     let blind = best(|| drop(black_box(hash_and_blind(&domain, CHUNK_ROWS, source, &scalar, &mut rng))));
-    line("blind: hash, map, multiply, encode", blind, best(|| dalek_blind(&names, &plain)));
-    let evaluated = best(|| drop(black_box(evaluate(&elements, &scalar))));
-    let dalek = best(|| dalek_evaluate(&elements, &plain));
-    line("evaluate: decode, multiply, encode", evaluated, dalek);
-    let padded = best(|| drop(black_box(pad_rows(&elements, order.rows(), &pads, 0))));
-    line("pad: the same, a scalar per row", padded, dalek);
-    line("check: decode", best(|| check_elements(&elements).expect("valid elements")), best(|| dalek_check(&elements)));
+    let dalek_evaluated = best(|| dalek_evaluate(&elements, &plain));
+    let measured = [
+        ("blind: hash, map, multiply, encode", blind, best(|| dalek_blind(&names, &plain))),
+        ("evaluate: decode, multiply, encode", best(|| drop(black_box(evaluate(&elements, &scalar)))), dalek_evaluated),
+        (
+            "pad: the same, a scalar per row",
+            best(|| drop(black_box(pad_rows(&elements, order.rows(), &pads, 0)))),
+            dalek_evaluated,
+        ),
+        ("check: decode", best(|| check_elements(&elements).expect("valid elements")), best(|| dalek_check(&elements))),
+    ];
+    eprintln!("kernel: {}\n", kernel_name());
+    eprintln!("| verb | ns per element | curve25519-dalek | ratio | saved | |\n|---|---|---|---|---|---|");
+    for (verb, ours, dalek) in measured {
+        let (ratio, saved) = (dalek / ours, saved_ratio(verb));
+        let verdict = match saved {
+            Some(saved) if ratio < saved / REGRESSION => "SLOWER by more than 10 %",
+            Some(saved) if ratio > saved * REGRESSION => "faster by more than 10 %",
+            _ => "",
+        };
+        let saved = saved.map_or("-".to_owned(), |saved| format!("{saved:.1}"));
+        eprintln!("| {verb} | {ours:.0} | {dalek:.0} | {ratio:.1} | {saved} | {verdict} |");
+    }
     eprintln!();
+    if std::env::var_os(SAVE).is_some() {
+        save_ratios(&measured.map(|(verb, ours, dalek)| (verb, dalek / ours)));
+    }
+}
+
+/// Set to anything, keeps this run's ratios for later ones to be held against: `verbs.csv`, a kernel and a verb a line. They
+/// are of one processor and of curve25519-dalek as Cargo builds it without flags.
+const SAVE: &str = "DATAFUSION_PSI_BENCH_SAVE";
+const SAVED_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/verbs.csv");
+/// What is no noise any more.
+const REGRESSION: f64 = 1.1;
+
+fn saved_ratio(verb: &str) -> Option<f64> {
+    let saved = std::fs::read_to_string(SAVED_FILE).ok()?;
+    saved.lines().find_map(|line| match line.split(';').collect::<Vec<_>>()[..] {
+        [kernel, name, ratio] if kernel == kernel_name() && name == verb => ratio.parse().ok(),
+        _ => None,
+    })
+}
+
+fn save_ratios(ratios: &[(&str, f64)]) {
+    let old = std::fs::read_to_string(SAVED_FILE).unwrap_or_default();
+    let own = format!("{};", kernel_name());
+    let others = old.lines().filter(|line| !line.starts_with(&own)).map(|line| format!("{line}\n"));
+    let these = ratios.iter().map(|(verb, ratio)| format!("{own}{verb};{ratio:.2}\n"));
+    let text: String = others.chain(these).collect();
+    std::fs::write(SAVED_FILE, text).expect("benches/verbs.csv can be written");
 }
 
 /// Nanoseconds per row of a chunk, the best of 15 runs.

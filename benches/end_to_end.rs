@@ -32,7 +32,7 @@ use datafusion_psi::{Asker, Budgets, Party, register_all, register_tables};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
-use parties::{Failure, Server, Tables, Usage, write_parties};
+use parties::{Failure, Server, Tables, Usage, half_the_cores, write_parties};
 
 /// The environment variable that makes this program the asking party of one case.
 const CASE: &str = "DATAFUSION_PSI_BENCH_CASE";
@@ -82,10 +82,6 @@ fn main() -> Result<(), Failure> {
         print!("{}", String::from_utf8(output.stdout)?);
     }
     Ok(())
-}
-
-fn half_the_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }
 
 /// Microseconds per element of the two kinds of curve work, on one thread: the best of five.

@@ -19,7 +19,7 @@ use datafusion::prelude::SessionContext;
 use datafusion_psi::{Asker, Budgets, Party, register_all, register_tables};
 use tokio::task::JoinSet;
 
-use parties::{Failure, Server, Tables, Usage, write_parties};
+use parties::{Failure, Server, Tables, Usage, half_the_cores, write_parties};
 
 fn main() -> Result<(), Failure> {
     let named = std::env::args().skip(1).find(|arg| arg.contains(':')).unwrap_or_else(|| "16:10:10000".to_owned());
@@ -30,7 +30,7 @@ fn main() -> Result<(), Failure> {
     let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     let queries = u32::try_from(sessions * (questions + 1))?;
     write_parties(folder.path(), tables, port, queries)?;
-    let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+    let threads = half_the_cores();
     rayon::ThreadPoolBuilder::new().num_threads(threads).build_global()?;
     let server = Server::start(&folder.path().join("answering.toml"), threads)?;
     let party = Arc::new(Party::load(folder.path().join("asking.toml"))?);

@@ -59,6 +59,11 @@ impl Tables {
     }
 }
 
+/// What each party has for its curve work, as if it were alone on a machine of that size.
+pub(crate) fn half_the_cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
+}
+
 /// The answering party's server, ended when dropped.
 pub(crate) struct Server {
     child: Child,

@@ -137,6 +137,11 @@ fn block_seeds(rows: usize, rng: &mut impl CryptoRng) -> Zeroizing<Vec<[u8; 32]>
     seeds
 }
 
+/// The bytes that [`hash_and_blind`] and [`kept_or_random`] draw for so many rows.
+pub fn blind_draws(rows: usize) -> usize {
+    32 * rows.div_ceil(BLOCK_ROWS)
+}
+
 /// The 64 bytes per source that the map to the group takes.
 fn uniform_bytes<'a>(
     domain: &HashDomain,

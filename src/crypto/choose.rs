@@ -18,6 +18,13 @@ pub const KERNEL_VARIABLE: &str = "DATAFUSION_PSI_KERNEL";
 struct Choice {
     kernel: &'static dyn Kernel,
     name: &'static str,
+    micros: CurveMicros,
+}
+
+impl Choice {
+    fn dalek(name: &'static str) -> Self {
+        Choice { kernel: &Dalek, name, micros: CurveMicros { hash_and_blind: 31.0, evaluate: 28.0 } }
+    }
 }
 
 const PORTABLE: &str = "curve25519-dalek, because DATAFUSION_PSI_KERNEL asks for portable code";
@@ -25,10 +32,6 @@ const UNKNOWN: &str =
     "curve25519-dalek, because DATAFUSION_PSI_KERNEL is set to something unknown (known are auto and portable)";
 #[cfg(target_arch = "x86_64")]
 const IFMA: &str = "eight elements at a time on AVX-512 IFMA";
-#[cfg(target_arch = "x86_64")]
-const FASTEST: &str = IFMA;
-#[cfg(not(target_arch = "x86_64"))]
-const FASTEST: &str = "";
 #[cfg(target_arch = "x86_64")]
 const NO_IFMA: &str = "curve25519-dalek, because this processor has no AVX-512 IFMA";
 #[cfg(target_arch = "x86_64")]
@@ -59,11 +62,7 @@ pub struct CurveMicros {
 
 /// What the kernel of this machine takes.
 pub fn curve_micros() -> CurveMicros {
-    if kernel_name() == FASTEST {
-        CurveMicros { hash_and_blind: 2.9, evaluate: 2.6 }
-    } else {
-        CurveMicros { hash_and_blind: 31.0, evaluate: 28.0 }
-    }
+    chosen().micros
 }
 
 fn chosen() -> Choice {
@@ -74,9 +73,9 @@ fn chosen() -> Choice {
 fn choose(wish: Option<&OsStr>) -> Choice {
     match wish.map(OsStr::to_str) {
         None | Some(Some("" | "auto")) => fastest(),
-        Some(Some("portable")) => Choice { kernel: &Dalek, name: PORTABLE },
+        Some(Some("portable")) => Choice::dalek(PORTABLE),
         // Not a reason to stop: all kernels compute the same. The name tells.
-        Some(_) => Choice { kernel: &Dalek, name: UNKNOWN },
+        Some(_) => Choice::dalek(UNKNOWN),
     }
 }
 
@@ -84,15 +83,17 @@ fn choose(wish: Option<&OsStr>) -> Choice {
 fn fastest() -> Choice {
     static DETECTED: OnceLock<Option<super::simd::Ifma>> = OnceLock::new();
     match DETECTED.get_or_init(super::simd::Ifma::detect) {
-        None => Choice { kernel: &Dalek, name: NO_IFMA },
-        Some(ifma) if agrees_with_dalek(ifma) => Choice { kernel: ifma, name: IFMA },
-        Some(_) => Choice { kernel: &Dalek, name: DISAGREES },
+        None => Choice::dalek(NO_IFMA),
+        Some(ifma) if agrees_with_dalek(ifma) => {
+            Choice { kernel: ifma, name: IFMA, micros: CurveMicros { hash_and_blind: 2.9, evaluate: 2.6 } }
+        }
+        Some(_) => Choice::dalek(DISAGREES),
     }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn fastest() -> Choice {
-    Choice { kernel: &Dalek, name: OTHER_ARCHITECTURE }
+    Choice::dalek(OTHER_ARCHITECTURE)
 }
 
 /// Rows of the self-test: three groups of eight and a part of a fourth. A millisecond or two, once per process.

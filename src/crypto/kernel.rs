@@ -6,7 +6,7 @@
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use sha2::{Digest, Sha512};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use super::column::ELEMENT_BYTES;
 use super::domain::Message;
@@ -82,7 +82,7 @@ pub(super) struct Dalek;
 impl Kernel for Dalek {
     fn map_mul_encode(&self, uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [Encoding]) {
         let half = scalar.half();
-        let mut halves = room_for_points(uniform.len());
+        let mut halves = room_for(uniform.len());
         for bytes in uniform {
             let point = Zeroizing::new(RistrettoPoint::from_uniform_bytes(bytes));
             halves.push(*point * *half);
@@ -119,9 +119,7 @@ impl Kernel for Dalek {
         scalars: &[Scalar],
         encodings: &mut [Encoding],
     ) -> Result<(), InvalidRow> {
-        let mut halves = Zeroizing::new(Vec::with_capacity(scalars.len()));
-        halves.extend(scalars.iter().map(Scalar::div_by_2));
-        decode_mul_halves(elements, halves.iter(), encodings)
+        decode_mul_halves(elements, halves_of(scalars).iter(), encodings)
     }
 }
 
@@ -130,7 +128,7 @@ fn decode_mul_halves<'a>(
     half_scalars: impl Iterator<Item = &'a Scalar>,
     encodings: &mut [Encoding],
 ) -> Result<(), InvalidRow> {
-    let mut halves = room_for_points(elements.len());
+    let mut halves = room_for(elements.len());
     for ((row, element), half) in elements.iter().enumerate().zip(half_scalars) {
         let point = decode(element).map_err(|reason| InvalidRow { row, reason })?;
         halves.push(point * half);
@@ -139,10 +137,17 @@ fn decode_mul_halves<'a>(
     Ok(())
 }
 
-/// Points that are wiped when dropped. Of the full capacity from the start: a vector that grows leaves its old
+/// Half of each scalar, for encodings that double.
+pub(super) fn halves_of(scalars: &[Scalar]) -> Zeroizing<Vec<Scalar>> {
+    let mut halves = room_for(scalars.len());
+    halves.extend(scalars.iter().map(Scalar::div_by_2));
+    halves
+}
+
+/// Secrets that are wiped when dropped. Of the full capacity from the start: a vector that grows leaves its old
 /// contents behind.
-fn room_for_points(rows: usize) -> Zeroizing<Vec<RistrettoPoint>> {
-    Zeroizing::new(Vec::with_capacity(rows))
+pub(super) fn room_for<T: Zeroize>(length: usize) -> Zeroizing<Vec<T>> {
+    Zeroizing::new(Vec::with_capacity(length))
 }
 
 /// Strict decoding. The only canonical encoding of the identity is zero, which decodes well: it is refused because

@@ -1,7 +1,8 @@
 //! The room of the curve: ristretto255 over whole columns, one function per verb.
 //!
 //! Identifiers become group elements, elements are blinded and evaluated by secret scalars, and what is left of
-//! them in the end are tags. Everything here is a pure function of its arguments; randomness is one of them.
+//! them in the end are tags. Everything here is a pure function of its arguments; randomness is one of them. Which kernel
+//! computes it is chosen once, by the processor and the variable `DATAFUSION_PSI_KERNEL`; all give the same bytes.
 //!
 //! | Room | Job | May import | Must not touch |
 //! |---|---|---|---|
@@ -122,7 +123,7 @@ mod shuffle;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
-pub use blind::{Source, hash_and_blind, hash_and_blind_into, kept_or_random};
+pub use blind::{Source, blind_draws, hash_and_blind, hash_and_blind_into, kept_or_random};
 pub use choose::{CurveMicros, KERNEL_VARIABLE, curve_micros, kernel_name};
 pub use column::{ColumnError, ELEMENT_BYTES, ElementColumn, TAG_BYTES_MAX, TagColumn};
 pub use domain::{Domain, HashDomain, ONE_BLOCK_IDENTIFIER_BYTES, PROTOCOL_VERSION};

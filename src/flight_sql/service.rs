@@ -158,7 +158,7 @@ impl SqlFlight {
         let limits = self.0.limits;
         let flight = self.clone();
         let settled = self.on_engine(call, move |context, session| async move {
-            let text_bytes = text.len() + values.as_deref().map_or(0, bytes_of);
+            let text_bytes = bytes_of(&text, values.as_deref());
             let parsed = parse(&context, &text, limits.text_bytes_max).await?.bind(values.as_deref())?;
             match parsed.kind {
                 Kind::Effect if effects::has_query(&parsed.plan) => {
@@ -206,13 +206,13 @@ impl SqlFlight {
     pub(super) fn bind(&self, call: &Call, handle: &[u8], values: Vec<ScalarValue>) -> Result<(), Status> {
         self.prepared(call, handle)?;
         let name = text_of(handle);
-        let more = bytes_of(&values);
+        let more = bytes_of("", Some(&values));
         for session in self.0.sessions.of(&call.session.owner) {
-            if !locked(&session.statements).prepared.contains_key(name.as_str()) {
-                continue;
+            let mut statements = locked(&session.statements);
+            if statements.prepared.contains_key(name.as_str()) {
+                session.room_for_text(&statements, more, &self.0.limits)?;
             }
-            session.room_for_text(&locked(&session.statements), more, &self.0.limits)?;
-            if let Some(prepared) = locked(&session.statements).prepared.get_mut(name.as_str()) {
+            if let Some(prepared) = statements.prepared.get_mut(name.as_str()) {
                 prepared.values = Some(values);
                 return Ok(());
             }

@@ -72,13 +72,13 @@ pub(super) struct Prepared {
 
 impl Prepared {
     fn bytes(&self) -> usize {
-        self.text.len() + self.values.as_deref().map_or(0, bytes_of)
+        bytes_of(&self.text, self.values.as_deref())
     }
 }
 
-/// Bytes of bound values.
-pub(super) fn bytes_of(values: &[ScalarValue]) -> usize {
-    values.iter().map(ScalarValue::size).sum()
+/// Bytes of a statement's text and of the values bound to it.
+pub(super) fn bytes_of(text: &str, values: Option<&[ScalarValue]>) -> usize {
+    text.len() + values.unwrap_or_default().iter().map(ScalarValue::size).sum::<usize>()
 }
 
 /// What a statement does.

@@ -40,6 +40,9 @@ type Element = [u8; ELEMENT_BYTES];
 /// Rows in a piece of memory, and of each column in a step: those of a message.
 const PIECE_ROWS: usize = FRAME_ROWS as usize;
 
+/// Bytes for dummies that a session may take without having set them aside: of the megabytes that a footprint leaves out.
+const DUMMY_BYTES_MAX: u64 = 4 << 20;
+
 /// A prepared table's identifiers blinded under a fresh scalar, for one session.
 ///
 /// There is no way to copy it, and a session takes it by value.
@@ -48,7 +51,11 @@ pub struct BlindedAhead {
     /// What was blinded: the prepared table's own memory, by which a session's entries are known again.
     identifiers: Vec<LargeBinaryArray>,
     columns: Vec<Elements>,
+    held: Option<Held>,
 }
+
+/// Whatever has to be dropped when the rows are, and not before.
+type Held = Box<dyn Send + Sync>;
 
 /// A table that is being blinded ahead, step by step: between two steps its maker may stop, for as long as it likes.
 ///
@@ -71,13 +78,17 @@ impl BlindingAhead {
         let columns = identifiers.iter().map(|_| Elements::default()).collect();
         // The transcript moves dummies only, and there are none here.
         let domains = (0..identifiers.len()).map(|column| HashDomain::new(column as u8, &[])).collect();
-        BlindingAhead { made: BlindedAhead { scalar, identifiers: identifiers.to_vec(), columns }, domains, rng }
+        BlindingAhead {
+            made: BlindedAhead { scalar, identifiers: identifiers.to_vec(), columns, held: None },
+            domains,
+            rng,
+        }
     }
 
     /// Blinds a message's rows more of each column, on all of rayon's threads: some 12 ms of one core per column, or a tenth of
     /// a second where there is no AVX-512 IFMA. True once all rows are blinded.
     pub fn step(&mut self) -> bool {
-        let BlindedAhead { scalar, identifiers, columns } = &mut self.made;
+        let BlindedAhead { scalar, identifiers, columns, .. } = &mut self.made;
         for ((column, identifiers), domain) in columns.iter_mut().zip(identifiers.iter()).zip(&self.domains) {
             let start = column.len();
             let place = column.add((identifiers.len() - start).min(PIECE_ROWS));
@@ -109,6 +120,21 @@ impl BlindedAhead {
         pieces.saturating_mul((PIECE_ROWS * ELEMENT_BYTES) as u64).saturating_mul(columns)
     }
 
+    /// The same, and something that is dropped once its rows are wiped: the memory that was set aside for them. A session
+    /// wipes them when it has sent its columns, or fails.
+    pub fn holding(self, held: impl Send + Sync + 'static) -> Self {
+        BlindedAhead { held: Some(Box::new(held)), ..self }
+    }
+
+    /// Whether a session whose table has so many `others` beside its persons, dummies and fillers, has room for what is kept in
+    /// their places. It sets nothing aside for that; but while columns are sent, the 40 bytes per own row that later stages
+    /// take are free ([`Footprint`](super::Footprint)). All of it is public.
+    pub(crate) fn has_room_for(&self, others: u64) -> bool {
+        let persons = self.identifiers.first().map_or(0, Array::len) as u64;
+        let bytes = others.saturating_mul((ELEMENT_BYTES * self.columns.len()) as u64);
+        bytes <= persons.saturating_mul(40).max(DUMMY_BYTES_MAX)
+    }
+
     /// Refuses entries that are not those that were blinded, row by row and column by column: told by the memory of their
     /// identifiers, which a filter that empties entries leaves as it is.
     pub(crate) fn check(&self, identifiers: &[LargeBinaryArray]) -> Result<(), Error> {
@@ -130,7 +156,7 @@ impl BlindedAhead {
         rng: &mut ChaCha20Rng,
     ) -> Result<(BlindedRows, SecretScalar), Error> {
         self.check(identifiers)?;
-        let BlindedAhead { scalar, columns, .. } = self;
+        let BlindedAhead { scalar, columns, held, .. } = self;
         let columns = columns.into_iter().zip(identifiers).enumerate().map(|(column, (mut elements, identifiers))| {
             elements.extend(kinds.fillers, &Element::default());
             let mut kept = BooleanBufferBuilder::new(elements.len());
@@ -154,7 +180,7 @@ impl BlindedAhead {
             }
             (elements, kept.finish())
         });
-        Ok((BlindedRows { columns: columns.collect() }, scalar))
+        Ok((BlindedRows { columns: columns.collect(), _held: held }, scalar))
     }
 }
 
@@ -181,6 +207,8 @@ impl Kinds<'_> {
 pub(crate) struct BlindedRows {
     /// Of each column its elements, and which of them stand.
     columns: Vec<(Elements, BooleanBuffer)>,
+    /// After them: fields are dropped in their order.
+    _held: Option<Held>,
 }
 
 impl BlindedRows {
@@ -328,6 +356,27 @@ mod tests {
             fresh += usize::from(random);
         }
         assert_eq!(fresh, entries[0].null_count() + 3);
+    }
+
+    #[test]
+    fn what_it_holds_is_dropped_with_its_rows_and_not_before() {
+        let all = identifiers(2, 9);
+        let held = std::sync::Arc::new(());
+        let ahead = made(&all, 1).holding(std::sync::Arc::clone(&held));
+        let (mut table, _) = sent(all.clone(), ahead, 2);
+        assert_eq!(std::sync::Arc::strong_count(&held), 2);
+        table.forget_identifiers();
+        assert_eq!(std::sync::Arc::strong_count(&held), 1);
+        drop(made(&all, 1).holding(std::sync::Arc::clone(&held)));
+        assert_eq!(std::sync::Arc::strong_count(&held), 1);
+    }
+
+    #[test]
+    fn a_session_with_far_more_dummies_than_persons_does_without() {
+        let small = made(&identifiers(2, 1), 1);
+        assert!(small.has_room_for(DUMMY_BYTES_MAX / 64) && !small.has_room_for(DUMMY_BYTES_MAX / 64 + 1));
+        let large = made(&identifiers(2, 120_000), 1);
+        assert!(large.has_room_for(75_000) && !large.has_room_for(75_001) && !large.has_room_for(u64::MAX));
     }
 
     #[test]

@@ -203,14 +203,17 @@ impl Responder {
 
     /// The same session, with its rows as they were blinded before, if they were: it uses that scalar, and no other session can.
     /// The entries have to be the prepared table's, in its order and in its memory, with a filter's nulls or without: those that
-    /// the filter took out, and not emptied, would be missing. Before the first message.
+    /// the filter took out, and not emptied, would be missing. Where the dummies agreed on are far more than these, it does
+    /// without: what would be kept in their places has no room. Before the first message.
     ///
     /// # Errors
     /// [`Error::Internal`] where they are not.
     pub fn with_ahead(mut self, ahead: Option<BlindedAhead>) -> Result<Self, Error> {
         if let Stage::Hello { hello, .. } = &mut self.stage {
-            ahead.as_ref().map_or(Ok(()), |ahead| ahead.check(&hello.entries.identifiers))?;
-            hello.ahead = ahead;
+            let identifiers = &hello.entries.identifiers;
+            ahead.as_ref().map_or(Ok(()), |ahead| ahead.check(identifiers))?;
+            let others = hello.agreed.rows(Role::Responder) - identifiers[0].len() as u64;
+            hello.ahead = ahead.filter(|ahead| ahead.has_room_for(others));
         }
         Ok(self)
     }
@@ -225,25 +228,26 @@ impl Responder {
         Ok(Outcome { sizes: finished.sizes, dummies, peer_persons, receipt: finished.receipt })
     }
 
-    fn next_output(&mut self) -> Result<Output, Error> {
+    fn next_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
         match &mut self.stage {
-            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+            Stage::Hello { hello, outbound, .. } => Ok(vec![match outbound.next_rows() {
                 Some(_) => {
                     hello.charge.spend();
                     Output::Batch(hello.answer.to_batch())
                 }
                 None => Output::Done,
-            }),
-            Stage::Run(run) => run.poll_output(),
+            }]),
+            Stage::Run(run) => run.poll_outputs(most),
             Stage::Failed => Err(failed()),
         }
     }
 
-    fn take(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    fn take(&mut self, batches: &[RecordBatch]) -> Result<(), Error> {
         match &mut self.stage {
             // The offer is in hand; there is no second one.
+            Stage::Hello { .. } if batches.is_empty() => Ok(()),
             Stage::Hello { .. } => Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into()),
-            Stage::Run(run) => run.receive(batch),
+            Stage::Run(run) => run.receive_all(batches),
             Stage::Failed => Err(failed()),
         }
     }
@@ -300,12 +304,21 @@ impl Session for Responder {
     }
 
     fn poll_output(&mut self) -> Result<Output, Error> {
-        let done = self.next_output();
+        let mut outputs = self.poll_outputs(1)?;
+        outputs.pop().ok_or_else(|| Error::internal("a session gave no output"))
+    }
+
+    fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
+        let done = self.next_outputs(most);
         self.fail_on(done)
     }
 
     fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
-        let done = self.take(&batch);
+        self.receive_all(vec![batch])
+    }
+
+    fn receive_all(&mut self, batches: Vec<RecordBatch>) -> Result<(), Error> {
+        let done = self.take(&batches);
         self.fail_on(done)
     }
 

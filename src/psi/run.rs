@@ -193,28 +193,37 @@ impl Run {
         }
     }
 
-    pub(crate) fn poll_output(&mut self) -> Result<Output, Error> {
+    pub(crate) fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
         let transcript = self.agreed.transcript;
-        match &mut self.stage {
-            Stage::Confirm { outbound, .. } => Ok(match outbound.next_rows() {
+        let one = match &mut self.stage {
+            Stage::Confirm { outbound, .. } => match outbound.next_rows() {
                 Some(_) => Output::Batch(transcript_batch(&transcript)?),
                 None => Output::Done,
-            }),
-            Stage::Match { matching, .. } => matching.poll_output(),
-            Stage::Aggregate(aggregation) => aggregation.poll_output(),
-            Stage::Release(release) => release.poll_output(),
-            Stage::Finished { .. } => Ok(Output::Done),
-            Stage::Failed => Err(Error::internal("a failed session was asked for output")),
+            },
+            Stage::Match { matching, .. } => return matching.poll_outputs(most),
+            // Narrow: one after the other, each in parallel inside.
+            Stage::Aggregate(aggregation) => aggregation.poll_output()?,
+            Stage::Release(release) => release.poll_output()?,
+            Stage::Finished { .. } => Output::Done,
+            Stage::Failed => return Err(Error::internal("a failed session was asked for output")),
+        };
+        Ok(vec![one])
+    }
+
+    pub(crate) fn receive_all(&mut self, batches: &[RecordBatch]) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Match { matching, .. } => matching.receive_all(batches),
+            _ => batches.iter().try_for_each(|batch| self.receive(batch)),
         }
     }
 
-    pub(crate) fn receive(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    fn receive(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         match &mut self.stage {
             Stage::Confirm { inbound, .. } => {
                 inbound.accept(batch)?;
                 check_transcript(&self.agreed.transcript, batch)
             }
-            Stage::Match { matching, .. } => matching.receive(batch),
+            Stage::Match { matching, .. } => matching.receive_all(std::slice::from_ref(batch)),
             Stage::Aggregate(aggregation) => aggregation.receive(batch),
             Stage::Release(release) => release.receive(batch),
             Stage::Finished { .. } | Stage::Failed => Err(Error::internal("a batch after the session's end")),

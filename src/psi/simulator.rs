@@ -8,6 +8,7 @@ mod ahead;
 mod grouped;
 mod offered;
 mod released;
+mod several;
 mod spilled;
 
 pub(super) use spilled::{MemoryFiles, Trouble};

@@ -3,8 +3,9 @@
 //! Once a peer has asked about a table, a task of the source's blinds its identifiers under a fresh scalar ([`BlindingAhead`]),
 //! some thousand rows at a time, and stops between two steps for as long as any question is being answered. The next question
 //! about the very same prepared table takes the result along and blinds nothing but its dummies. One result is kept for a table,
-//! the tables asked about last first, in what `blind_ahead_mb` allows of the engine's pool. A session that finds no room there
-//! gets this one: nobody is refused, and no column goes to the disk, for what was blinded ahead.
+//! the tables asked about last first, in what `blind_ahead_mb` allows of the engine's pool. Whatever finds no room there, a session or
+//! the reading of a table, gets this: nobody is refused, no column goes to the disk and no prepared table is dropped for what lies
+//! here until it is used. A session that takes it holds its memory until its own columns are sent.
 //!
 //! What a peer can see of it is how fast its answer comes: that since its last question this party had time and memory to spare.
 //! It does not see which other tables were asked about, nor by whom; results are, like prepared tables, kept for each peer by
@@ -19,9 +20,9 @@ use datafusion::common::runtime::SpawnedTask;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use tokio::sync::Notify;
 
-use super::offload::off_runtime;
 use super::run::seeded;
 use crate::psi::{BlindedAhead, BlindingAhead};
+use crate::transport::offload;
 
 /// What a source has blinded ahead, and the task that does it.
 pub(super) struct Ahead {
@@ -100,14 +101,11 @@ impl TableAhead {
         TableAhead { name: name.to_owned(), identifiers: identifiers.to_vec(), stage: Mutex::default() }
     }
 
-    /// The table blinded, if all of it is, for one session.
-    ///
-    /// Its memory is the session's from here on: that has set aside 64 bytes per own row and identifier for identifiers, which a
-    /// filter that hides leaves with the prepared table, and these are 32.
+    /// The table blinded, if all of it is, for one session, which has its memory from here on.
     pub(super) fn take(&self) -> Option<BlindedAhead> {
         let mut stage = self.stage();
         match std::mem::take(&mut *stage) {
-            Stage::Made(made, _) => Some(made),
+            Stage::Made(made, held) => Some(made.holding(held)),
             other => {
                 *stage = other;
                 None
@@ -115,15 +113,18 @@ impl TableAhead {
         }
     }
 
-    /// Lets go of what is kept, and of its memory.
-    fn give_up(&self) {
-        match std::mem::take(&mut *self.stage()) {
+    /// Lets go of what is kept, and of its memory. Whether there was any.
+    fn give_up(&self) -> bool {
+        let stage = std::mem::take(&mut *self.stage());
+        let held = !matches!(stage, Stage::Nothing);
+        match stage {
             // Wiping takes its time, and this may be one of the runtime's threads.
             Stage::Begun(begun, _) => rayon::spawn(move || drop(begun)),
             Stage::Made(made, _) => rayon::spawn(move || drop(made)),
             // Whoever has it finds its place taken.
             Stage::Away(_) | Stage::Nothing => {}
         }
+        held
     }
 
     /// Bytes that are set aside for it now.
@@ -172,19 +173,25 @@ impl Ahead {
         Answering(Arc::clone(&self.shared))
     }
 
-    /// Has a table blinded before the next question, as one was just put. To be called on a runtime.
-    pub(super) fn asked_about(&self, table: &Arc<TableAhead>) {
-        if self.shared.bytes_max == 0 {
-            return;
+    /// Has a table blinded before the next question, as one was just put, and gives it for this one. To be called on a runtime.
+    pub(super) fn asked_about(&self, table: &Arc<TableAhead>) -> Arc<TableAhead> {
+        if self.shared.bytes_max > 0 {
+            self.shared.note(table);
+            self.maker.get_or_init(|| SpawnedTask::spawn(keep_making(Arc::clone(&self.shared))));
+            self.shared.changed.notify_waiters();
         }
-        self.shared.note(table);
-        self.maker.get_or_init(|| SpawnedTask::spawn(keep_making(Arc::clone(&self.shared))));
-        self.shared.changed.notify_waiters();
+        Arc::clone(table)
     }
 
-    /// Lets go of all that was blinded ahead, and of its memory: a session needs it.
-    pub(super) fn give_up(&self) {
-        self.shared.tables().iter().for_each(|table| table.give_up());
+    /// Lets go of all that was blinded ahead and of its memory, which somebody needs now; not of what sessions have taken.
+    /// Whether there was any.
+    pub(super) fn give_up(&self) -> bool {
+        self.shared.tables().iter().fold(false, |any, table| table.give_up() || any)
+    }
+
+    /// Bytes that giving up would give back.
+    pub(super) fn bytes(&self) -> usize {
+        self.shared.tables().iter().map(|table| table.held()).sum()
     }
 
     /// Waits until so many tables are blinded to their end.
@@ -210,15 +217,19 @@ async fn keep_making(shared: Arc<Shared>) {
             changed.await;
             continue;
         };
-        let puts_back = Arc::clone(&shared);
-        let stepped = off_runtime(move || {
+        let (puts_back, lost) = (Arc::clone(&shared), table.clone());
+        let stepped = offload::compute(move || {
             let (mut begun, start) = (begun, Instant::now());
             let is_made = begun.making.step();
             begun.took += start.elapsed();
             puts_back.put_back(&table, begun, is_made);
         });
         if let Err(error) = stepped.await {
-            tracing::error!(%error, "a table that was being blinded ahead is lost");
+            tracing::error!(%error, "no table is blinded ahead any more; this is a bug, please report it");
+            if let Some(table) = lost.upgrade() {
+                table.give_up();
+            }
+            return;
         }
     }
 }
@@ -346,9 +357,12 @@ mod tests {
             drop(question);
             ahead.made(1).await;
             assert_eq!(pool.reserved(), 2 * PIECE);
-            assert!(table.take().is_some());
-            assert!(table.take().is_none(), "once only");
-            assert_eq!(pool.reserved(), 0, "it is the session's memory now");
+            let taken = table.take();
+            assert!(taken.is_some() && table.take().is_none(), "once only");
+            assert!(!ahead.give_up(), "what a session has is not taken away");
+            assert_eq!(pool.reserved(), 2 * PIECE, "until its rows are sent");
+            drop(taken);
+            assert_eq!(pool.reserved(), 0);
         }
     }
 
@@ -431,7 +445,8 @@ mod tests {
         ahead.shared.note(&away);
         let (next, begun) = ahead.shared.next().unwrap();
         assert_eq!(pool.reserved(), 3 * PIECE);
-        ahead.give_up();
+        assert_eq!(ahead.bytes(), 3 * PIECE);
+        assert!(ahead.give_up() && !ahead.give_up());
         assert_eq!((pool.reserved(), ahead.shared.bytes.load(Ordering::SeqCst)), (0, 0));
         ahead.shared.put_back(&next, begun, false);
         assert!(made.take().is_none() && away.take().is_none());

@@ -26,9 +26,9 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::asker::Asker;
 use super::error::to_datafusion;
-use super::offload::off_runtime;
 use crate::policy::{Account, AuditRow, Balance, Direction, Sizes};
 use crate::psi::{Error, ShareTerms, hex_of};
+use crate::transport::offload;
 
 /// The schema's name in SQL.
 pub(super) const SCHEMA: &str = "psi";
@@ -114,7 +114,7 @@ impl TableProvider for BooksTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (kind, asker) = (self.kind, Arc::clone(&self.asker));
-        let rows = off_runtime(move || kind.rows(Some(&asker)));
+        let rows = offload::block(move || kind.rows(Some(&asker)));
         let batch = rows.await.and_then(|rows| rows).map_err(to_datafusion)?;
         MemTable::try_new(batch.schema(), vec![vec![batch]])?.scan(state, projection, filters, limit).await
     }

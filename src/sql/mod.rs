@@ -1,7 +1,7 @@
 //! Names, rule, plan, execution: SQL in, one private aggregate out.
 //!
 //! **Row of the table of rooms.** Job: catalog, functions, rule, plan, exec, EXPLAIN text, error
-//! translation. May import: datafusion, arrow, the public API of transport, policy, psi. Must not touch:
+//! translation. May import: datafusion, arrow, the public API of transport, policy, psi, dp. Must not touch:
 //! dalek, files (but for the engine's temporary ones, in `spill`), sockets; secret values in `Display` or metrics.
 //!
 //! # How a statement goes through
@@ -49,16 +49,15 @@ mod explain;
 mod external;
 mod functions;
 mod identifiers;
-mod kept;
 mod keys;
 mod local;
-mod offload;
 #[cfg(test)]
 mod pair_tests;
 mod parts;
 mod people;
 mod planner;
 mod predicate;
+mod prepared;
 mod query;
 mod record;
 mod register;
@@ -71,6 +70,7 @@ mod stores;
 mod tables;
 mod totals;
 
+pub(crate) use asker::deadlines;
 pub use asker::{Asker, PeerLink};
 pub use catalog::{PeerCatalog, PeerSchema, PeerTable, SharedTable};
 pub use config::PsiConfig;
@@ -91,4 +91,5 @@ pub(crate) use register::has_books;
 pub use register::{register, register_books, register_external_tables};
 pub use rule::{PsiGuard, PsiRule};
 pub use source::PolicySource;
+pub(crate) use tables::runtime;
 pub use tables::{OpenedTable, TableVersion, open_table};

@@ -23,10 +23,11 @@ use datafusion::physical_plan::execute_stream_partitioned;
 use futures::StreamExt;
 
 use super::error::to_datafusion;
-use super::offload::off_runtime;
 use super::people::join_column;
+use super::prepared::Room;
 use super::tables::OpenedTable;
 use crate::psi::Error;
+use crate::transport::offload;
 
 /// A fingerprint of some columns of all rows, in their order: for comparing two scans of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,15 +65,26 @@ impl RowOrder {
     }
 }
 
-/// Reads `columns` of all rows and turns each batch into a chunk, off the runtime; in the table's own
-/// order, of which `witnesses` (columns, too) give the fingerprint. A chunk's batch begins with `columns`.
+/// What is read of a table, and into how much memory.
+pub(super) struct Reading<'a, T> {
+    /// A chunk's batch begins with these.
+    pub(super) columns: &'a [String],
+    /// Columns, too: their values give the fingerprint of the rows' order.
+    pub(super) witnesses: &'a [String],
+    /// Grows by twice what the chunks hold: joined, they exist a second time for a moment.
+    pub(super) room: &'a Arc<Room>,
+    /// Bytes of a chunk.
+    pub(super) bytes: fn(&T) -> usize,
+}
+
+/// Reads all rows and turns each batch into a chunk, off the runtime; in the table's own order.
 pub(super) async fn scan<T: Send + 'static>(
     engine: &SessionContext,
     opened: &OpenedTable,
-    columns: &[String],
-    witnesses: &[String],
+    what: Reading<'_, T>,
     chunk: impl Fn(RecordBatch) -> Result<T, Error> + Clone + Send + Sync + 'static,
 ) -> EngineResult<(Vec<T>, RowOrder)> {
+    let Reading { columns, witnesses, room, bytes } = what;
     let schema = opened.provider.schema();
     let mut read: Vec<&String> = columns.iter().collect();
     let mut marks = Vec::with_capacity(witnesses.len());
@@ -90,7 +102,7 @@ pub(super) async fn scan<T: Send + 'static>(
     let streams = execute_stream_partitioned(plan, engine.task_ctx())?;
     let mut tasks = JoinSet::new();
     for (partition, mut stream) in streams.into_iter().enumerate() {
-        let (chunk, marks) = (chunk.clone(), Arc::clone(&marks));
+        let (chunk, marks, room) = (chunk.clone(), Arc::clone(&marks), Arc::clone(room));
         tasks.spawn(async move {
             let (mut chunks, mut order) = (Vec::new(), RowOrder::default());
             while let Some(batch) = stream.next().await {
@@ -98,7 +110,8 @@ pub(super) async fn scan<T: Send + 'static>(
                 let work = move || -> EngineResult<(RowOrder, T)> {
                     Ok((RowOrder::of(&batch, &marks)?, chunk(batch).map_err(to_datafusion)?))
                 };
-                let (next, chunk) = off_runtime(work).await.map_err(to_datafusion)??;
+                let (next, chunk) = offload::prepare(work).await.map_err(to_datafusion)??;
+                room.grow(bytes(&chunk).saturating_mul(2))?;
                 order = order.then(next);
                 chunks.push(chunk);
             }
@@ -114,6 +127,15 @@ pub(super) async fn scan<T: Send + 'static>(
     Ok((parts.into_iter().flat_map(|(.., chunks)| chunks).collect(), order))
 }
 
+/// Of each predicate, which rows of a batch pass; the batch's columns that are kept.
+pub(super) type RowsChunk = (Vec<BooleanArray>, Vec<ArrayRef>);
+
+/// Bytes of one in memory.
+pub(super) fn chunk_bytes((passing, columns): &RowsChunk) -> usize {
+    let passing: usize = passing.iter().map(Array::get_array_memory_size).sum();
+    passing + columns.iter().map(|column| column.get_array_memory_size()).sum::<usize>()
+}
+
 /// What one query reads of a table.
 pub(super) struct Rows {
     /// Of each of its predicates, which rows pass.
@@ -125,7 +147,7 @@ pub(super) struct Rows {
 impl Rows {
     /// All chunks of a table, in its order.
     pub(super) fn join(
-        chunks: Vec<(Vec<BooleanArray>, Vec<ArrayRef>)>,
+        chunks: Vec<RowsChunk>,
         types: &[DataType],
         predicates: usize,
         rows_expected: usize,

@@ -17,15 +17,17 @@ use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::object_store::{ObjectMeta, ObjectStore};
 use futures::TryStreamExt;
 
 use super::stores::store_of;
+use crate::policy::Party;
 
 /// What a table's files were when they were listed: the path, size, modification time and entity tag of
 /// each. Two equal versions hold the same rows, as far as the store's own bookkeeping can tell; a file
 /// that is rewritten in place within the clock's resolution, with the same size, is not noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TableVersion(Vec<FileVersion>);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,6 +225,16 @@ async fn schema_of_all<'a>(
 
 fn problem(table: &str, reason: String) -> DataFusionError {
     DataFusionError::Configuration(format!("table '{table}': {reason}"))
+}
+
+/// What the engine runs in for one party: within the memory that its policy allows, and with today's files. A list of
+/// files that is kept would hide new ones, and rewritten ones' lengths: a version is what the store says now.
+///
+/// # Errors
+/// If the engine cannot be set up.
+pub(crate) fn runtime(party: &Party) -> Result<Arc<RuntimeEnv>> {
+    let memory = usize::try_from(party.limits.memory_mb.saturating_mul(1 << 20)).unwrap_or(usize::MAX);
+    RuntimeEnvBuilder::new().with_object_list_cache_limit(0).with_memory_limit(memory, 1.0).build_arc()
 }
 
 #[cfg(test)]

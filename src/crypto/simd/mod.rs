@@ -39,7 +39,7 @@ use zeroize::Zeroizing;
 
 use super::domain::Message;
 use super::evaluate::InvalidEncoding;
-use super::kernel::{Encoding, InvalidRow, Kernel, Uniform};
+use super::kernel::{Encoding, InvalidRow, Kernel, Uniform, halves_of, room_for};
 use super::secret::SecretScalar;
 
 mod chain;
@@ -55,7 +55,7 @@ mod sha512;
 mod tests;
 
 use multiply::{Digits, Table, multiply};
-use point::{Extended, Projective};
+use point::Extended;
 use sha512::{Blocks, MESSAGE_BYTES_MAX};
 
 /// Elements in a register.
@@ -189,8 +189,7 @@ fn decode_mul_each_encode(
     encodings: &mut [Encoding],
 ) -> Result<(), InvalidRow> {
     let points = decode(elements)?;
-    let mut half_scalars = Zeroizing::new(Vec::with_capacity(scalars.len()));
-    half_scalars.extend(scalars.iter().map(Scalar::div_by_2));
+    let half_scalars = halves_of(scalars);
     let mut table = Table::new();
     let mut halves = room_for(points.len());
     for (point, scalars) in points.iter().zip(half_scalars.chunks(LANES)) {
@@ -221,10 +220,4 @@ fn decode(elements: &[Encoding]) -> Result<Vec<Extended>, InvalidRow> {
     }
     points.truncate(groups(elements.len()));
     Ok(points)
-}
-
-/// Points that are wiped when dropped. Of the full capacity from the start: a vector that grows leaves its old
-/// contents behind.
-fn room_for(groups: usize) -> Zeroizing<Vec<Projective>> {
-    Zeroizing::new(Vec::with_capacity(groups))
 }

@@ -87,7 +87,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 pub use account::{Account, AskedAccount, Balance, Direction, OpenAccount};
-pub use approvals::Approval;
+pub use approvals::{Approval, Consent};
 pub use audit::{Asked, AuditRow, AuditSession, Ended, Event};
 pub use chain::ChainState;
 pub use clock::{Clock, SystemClock};
@@ -179,7 +179,9 @@ impl Budgets {
         let mut accounts = HashMap::new();
         let mut add = |account: Account, terms: SizesAccount| {
             // Shares of one account have equal terms: the policy was refused otherwise.
-            accounts.entry(account).or_insert_with(|| Book::new(terms));
+            accounts
+                .entry(account)
+                .or_insert_with_key(|account| Book { more: party.more_budget(account), ..Book::new(terms) });
         };
         for share in &party.shares {
             for peer in &share.with {

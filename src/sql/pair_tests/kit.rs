@@ -7,7 +7,8 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::error::Result;
-use datafusion::prelude::SessionContext;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -136,7 +137,11 @@ pub(super) fn publisher(folder: &Path, ask: &str, port: u16) -> Party {
 
 /// A session with the party's tables, and its peers.
 pub(super) async fn session(asker: &Arc<Asker>) -> SessionContext {
-    let context = SessionContext::new();
+    session_within(asker, Arc::default()).await
+}
+
+async fn session_within(asker: &Arc<Asker>, runtime: Arc<RuntimeEnv>) -> SessionContext {
+    let context = SessionContext::new_with_config_rt(SessionConfig::new(), runtime);
     for table in &asker.party().tables {
         let opened = open_table(&context.state(), &table.name, &table.location).await.unwrap();
         context.register_table(table.name.as_str(), opened.provider).unwrap();
@@ -148,12 +153,23 @@ pub(super) async fn session(asker: &Arc<Asker>) -> SessionContext {
 
 impl Pair {
     pub(super) async fn new(purchases: &str, impressions: &str, share: &str, ask: &str) -> Pair {
+        Pair::within(purchases, impressions, share, ask, [Arc::default(), Arc::default()]).await
+    }
+
+    /// In two runtimes: that of who asks, that of who answers.
+    pub(super) async fn within(
+        purchases: &str,
+        impressions: &str,
+        share: &str,
+        ask: &str,
+        [asking_in, answering_in]: [Arc<RuntimeEnv>; 2],
+    ) -> Pair {
         let folder = tempfile::tempdir().unwrap();
         write_parquet(folder.path(), "purchases.parquet", purchases).await;
         write_parquet(folder.path(), "impressions.parquet", impressions).await;
         let serving = Arc::new(advertiser(folder.path(), share));
         let answering = Budgets::in_memory(&serving);
-        let source = Arc::new(PolicySource::new(serving, answering.clone()).unwrap());
+        let source = Arc::new(PolicySource::with_runtime(serving, answering.clone(), answering_in).unwrap());
         source.check().await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -161,7 +177,7 @@ impl Pair {
         let server = SpawnedTask::spawn(async move { server.serve(listener, std::future::pending()).await.unwrap() });
         let asking = Arc::new(publisher(folder.path(), ask, port));
         let asker = Arc::new(Asker::new(Arc::clone(&asking), Budgets::in_memory(&asking)).unwrap());
-        let context = session(&asker).await;
+        let context = session_within(&asker, asking_in).await;
         Pair { folder, context, asker, source, answering, _server: server }
     }
 

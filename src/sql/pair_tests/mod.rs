@@ -10,4 +10,6 @@ mod kit;
 mod planning;
 mod refusals;
 mod responder;
+mod spilled;
 mod types;
+mod waiting;
