@@ -91,7 +91,7 @@ impl Kernel for Dalek {
     }
 
     fn map_double_encode(&self, uniform: &[Uniform], encodings: &mut [Encoding]) {
-        let mut halves = room_for_points(uniform.len());
+        let mut halves = room_for(uniform.len());
         halves.extend(uniform.iter().map(RistrettoPoint::from_uniform_bytes));
         encode_doubled(&halves, encodings);
     }

@@ -375,7 +375,7 @@ mod tests {
     fn a_session_with_far_more_dummies_than_persons_does_without() {
         let small = made(&identifiers(2, 1), 1);
         assert!(small.has_room_for(DUMMY_BYTES_MAX / 64) && !small.has_room_for(DUMMY_BYTES_MAX / 64 + 1));
-        let large = made(&identifiers(2, 120_000), 1);
+        let large = BlindingAhead::new(&identifiers(2, 120_000), rng(1)).made;
         assert!(large.has_room_for(75_000) && !large.has_room_for(75_001) && !large.has_room_for(u64::MAX));
     }
 

@@ -55,7 +55,7 @@ mod sha512;
 mod tests;
 
 use multiply::{Digits, Table, multiply};
-use point::Extended;
+use point::{Extended, Projective};
 use sha512::{Blocks, MESSAGE_BYTES_MAX};
 
 /// Elements in a register.
