@@ -83,6 +83,7 @@ key = "tls/NAME.key"                  # and this one to nobody: mode 600
 #sessions_per_peer_max = 2            # and of one peer
 #connections_max = 64                 # connections held open at once, of peers and strangers
 #memory_mb = 4096                     # for all sessions with peers together, and as much for analysts; then files in TMPDIR
+#blind_ahead_mb = 0                   # of these, for tables that are blinded before the next question: it is answered sooner; 32 bytes per person and identifier
 #handshake_seconds_max = 10           # for TLS and a first request
 #connect_seconds_max = 10             # to reach a peer
 #stall_seconds_max = 60               # that a peer may send and accept nothing

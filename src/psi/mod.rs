@@ -78,9 +78,11 @@
 //! 1 to [`COLUMNS_MAX`] identifier columns; [`Limits`] for entries, dummies, and transfers; [`AGGREGATES_MAX`] aggregates;
 //! [`PARTS_MAX`] parts; [`LABELS_MAX`] labels, and [`WORDS_PER_ROW_MAX`] for the responder's aggregates times labels; 1 to
 //! [`CHAIN_LINKS_MAX`] chain heads; signatures of up to [`SIGNATURE_BYTES_MAX`] bytes. Memory:
-//! [`Footprint`]; columns that it has no room for may lie in files ([`Spill`]).
+//! [`Footprint`]; columns that it has no room for may lie in files ([`Spill`]). A responder may bring its rows blinded already
+//! ([`BlindedAhead`]).
 
 mod aggregation;
+mod ahead;
 mod error;
 mod frame;
 mod hello;
@@ -105,6 +107,7 @@ mod terms;
 
 // What estimates before a run need of the curve: the rooms above have no other way to it.
 pub use crate::crypto::{CurveMicros, curve_micros};
+pub use ahead::{BlindedAhead, BlindingAhead};
 pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
 pub use hello::{

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::dp::{QueryOutputs, Reservation};
 
+use super::ahead::BlindedAhead;
 use super::frame::Outbound;
 use super::hello::{Answer, chain_flaw, transcript_hash};
 use super::limits::{check_shape, word_width};
@@ -81,6 +82,7 @@ struct Hello {
     charge: Charge,
     closing: Closing,
     spill: Option<Arc<dyn Spill>>,
+    ahead: Option<BlindedAhead>,
     rng: ChaCha20Rng,
 }
 
@@ -182,7 +184,8 @@ impl Responder {
             ot_width: answer.ot_width,
         };
         let closing = Closing { noise, witnessed };
-        let hello = Hello { answer, agreed, entries, charge: Charge::Reserved(reservation), closing, spill: None, rng };
+        let charge = Charge::Reserved(reservation);
+        let hello = Hello { answer, agreed, entries, charge, closing, spill: None, ahead: None, rng };
         Ok(Responder {
             id: offer.session,
             sizes: Vec::new(),
@@ -196,6 +199,23 @@ impl Responder {
             hello.spill = spill;
         }
         self
+    }
+
+    /// The same session, with its rows as they were blinded before, if they were: it uses that scalar, and no other session can.
+    /// The entries have to be the prepared table's, in its order and in its memory, with a filter's nulls or without: those that
+    /// the filter took out, and not emptied, would be missing. Where the dummies agreed on are far more than these, it does
+    /// without: what would be kept in their places has no room. Before the first message.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where they are not.
+    pub fn with_ahead(mut self, ahead: Option<BlindedAhead>) -> Result<Self, Error> {
+        if let Stage::Hello { hello, .. } = &mut self.stage {
+            let identifiers = &hello.entries.identifiers;
+            ahead.as_ref().map_or(Ok(()), |ahead| ahead.check(identifiers))?;
+            let others = hello.agreed.rows(Role::Responder) - identifiers[0].len() as u64;
+            hello.ahead = ahead.filter(|ahead| ahead.has_room_for(others));
+        }
+        Ok(self)
     }
 
     /// The outcome, once [`Session::phase`] is `None`.
@@ -313,9 +333,9 @@ impl Session for Responder {
                 if !(outbound.is_done() && offer_ended) {
                     return Err(Error::internal("the hello was closed before both of its directions had ended"));
                 }
-                let Hello { agreed, entries, charge, closing, spill, rng, .. } = *hello;
+                let Hello { agreed, entries, charge, closing, spill, ahead, rng, .. } = *hello;
                 let run = Run::new(Role::Responder, agreed, entries, charge.proof()?, closing, rng);
-                self.stage = Stage::Run(Box::new(run.with_spill(spill)));
+                self.stage = Stage::Run(Box::new(run.with_spill(spill).with_ahead(ahead)));
                 Ok(())
             }
             Stage::Run(mut run) => {

@@ -11,6 +11,7 @@ use crate::dp::Spent;
 use crate::mpc::WordWidth;
 
 use super::aggregation::{Aggregation, Owned};
+use super::ahead::BlindedAhead;
 use super::frame::{Inbound, Outbound, binary_schema};
 use super::hello::WordTerms;
 use super::matching::Matching;
@@ -104,6 +105,8 @@ pub(crate) struct Run {
     closing: Option<Closing>,
     /// Where columns lie that memory has no room for.
     spill: Option<Arc<dyn Spill>>,
+    /// This side's rows, if they were blinded before; until the matching begins.
+    ahead: Option<BlindedAhead>,
     stage: Stage,
 }
 
@@ -134,6 +137,7 @@ impl Run {
             sizes: Vec::new(),
             closing: Some(closing),
             spill: None,
+            ahead: None,
             stage: Stage::Confirm { entries, rng, outbound, inbound },
         }
     }
@@ -141,6 +145,11 @@ impl Run {
     /// The same, with columns that are kept in files if there is a `spill`.
     pub(crate) fn with_spill(self, spill: Option<Arc<dyn Spill>>) -> Self {
         Run { spill, ..self }
+    }
+
+    /// The same, with rows that were blinded before if there are any. They are of these entries.
+    pub(crate) fn with_ahead(self, ahead: Option<BlindedAhead>) -> Self {
+        Run { ahead, ..self }
     }
 
     pub(crate) fn agreed(&self) -> &Agreed {
@@ -236,10 +245,13 @@ impl Run {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Confirm { entries, mut rng, outbound, inbound } => {
                 both_ended(outbound.is_done() && inbound.is_ended())?;
-                let table = {
+                let mut table = {
                     let Agreed { dummies, transcript, .. } = &self.agreed;
                     WireTable::new(entries, self.agreed.parts(), *dummies, transcript, &mut rng)
                 };
+                if let Some(ahead) = self.ahead.take() {
+                    table.take_up(ahead, &mut rng)?;
+                }
                 let peer = match self.role {
                     Role::Requester => Role::Responder,
                     Role::Responder => Role::Requester,

@@ -36,6 +36,7 @@
 //! Eight alternatives; [`FILTER_BYTES_MAX`] bytes for each filter; one peer's table per aggregate, and one column of it in GROUP
 //! BY. Every refusal is a planning error with the reason and, where there is one, the rewrite.
 
+mod ahead;
 mod answer;
 mod asker;
 mod books;

@@ -1,7 +1,7 @@
 //! Prepared tables that are kept between questions, within the memory that the policy allows.
 //!
 //! Each has what it holds set aside in the engine's pool, beside the sessions' own. Where something finds no room there,
-//! tables that nobody is asking about at the moment go first: the asking peer's own, longest unasked first, then the
+//! what was blinded ahead ([`ahead`](super::ahead)) goes first, then tables that nobody is asking about at the moment: the asking peer's own, longest unasked first, then the
 //! others'. So one peer hears of another's questions, by a slow answer, only where the memory does not suffice for both.
 
 use std::fmt;
@@ -11,6 +11,7 @@ use datafusion::error::Result as EngineResult;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use tokio::sync::OnceCell;
 
+use super::ahead::{Ahead, TableAhead};
 use super::scan::RowOrder;
 use super::tables::TableVersion;
 use crate::psi::normalise::Normaliser;
@@ -38,6 +39,8 @@ pub(super) struct Prepared {
     pub(super) order: RowOrder,
     /// As large as the table.
     pub(super) memory: MemoryReservation,
+    /// Its identifiers, blinded for the next session.
+    pub(super) ahead: Arc<TableAhead>,
 }
 
 /// A prepared table, or one that is being prepared: who asks for it meanwhile waits for the same.
@@ -47,11 +50,14 @@ pub(super) type Place = Arc<OnceCell<Arc<Prepared>>>;
 pub(super) struct PreparedTables {
     pool: Arc<dyn MemoryPool>,
     kept: Mutex<Vec<(PreparedKey, Place)>>,
+    /// What is blinded of them for the next sessions.
+    pub(super) ahead: Ahead,
 }
 
 impl PreparedTables {
-    pub(super) fn new(pool: &Arc<dyn MemoryPool>) -> Self {
-        PreparedTables { pool: Arc::clone(pool), kept: Mutex::default() }
+    /// None yet; in at most `ahead_mb` MB of the pool they are blinded ahead.
+    pub(super) fn new(pool: &Arc<dyn MemoryPool>, ahead_mb: u64) -> Self {
+        PreparedTables { pool: Arc::clone(pool), kept: Mutex::default(), ahead: Ahead::new(ahead_mb, pool) }
     }
 
     /// The place of a prepared table among those that are kept, moved to the front.
@@ -78,8 +84,8 @@ impl PreparedTables {
         Arc::new(Room { tables: Arc::clone(self), peer: peer.to_owned(), held })
     }
 
-    /// Makes room for `more` bytes of what `peer` asks for, by dropping the prepared table that would be missed the least.
-    /// Whether that is worth another try.
+    /// Makes room for `more` bytes of what `peer` asks for: by giving up what was blinded ahead, else by dropping the prepared
+    /// table that would be missed the least. Whether that is worth another try.
     pub(super) fn make_room(&self, peer: &str, more: usize) -> bool {
         let mut kept = self.kept();
         let unused = |(_, place): &(PreparedKey, Place)| {
@@ -88,11 +94,14 @@ impl PreparedTables {
         };
         if let MemoryLimit::Finite(limit) = self.pool.memory_limit() {
             let sizes = kept.iter().filter(|entry| unused(entry)).filter_map(|(_, place)| place.get());
-            let droppable: usize = sizes.map(|prepared| prepared.memory.size()).sum();
+            let droppable = self.ahead.bytes() + sizes.map(|prepared| prepared.memory.size()).sum::<usize>();
             // What does not fit anyway must not cost the others theirs.
             if more > limit.saturating_sub(self.pool.reserved()).saturating_add(droppable) {
                 return false;
             }
+        }
+        if self.ahead.give_up() {
+            return true;
         }
         let own = kept.iter().rposition(|entry| entry.0.peer == peer && unused(entry));
         let Some(index) = own.or_else(|| kept.iter().rposition(unused)) else { return false };
@@ -174,7 +183,7 @@ mod tests {
     }
 
     fn tables(limit: usize) -> Arc<PreparedTables> {
-        Arc::new(PreparedTables::new(&(Arc::new(GreedyMemoryPool::new(limit)) as Arc<dyn MemoryPool>)))
+        Arc::new(PreparedTables::new(&(Arc::new(GreedyMemoryPool::new(limit)) as Arc<dyn MemoryPool>), 0))
     }
 
     /// Prepares a table that takes `BYTES` and is kept; who asks has it as long as what comes back.
@@ -187,8 +196,9 @@ mod tests {
         room.grow(2 * BYTES).unwrap();
         room.resize(BYTES).unwrap();
         let persons = prepare(vec![LargeBinaryArray::from_iter_values([b"a"])]).unwrap();
-        let (columns, order) = (Vec::new(), RowOrder::default());
-        let prepared = Arc::new(Prepared { table: persons, unnormalised: 0, columns, order, memory: room.take() });
+        let (columns, order, memory) = (Vec::new(), RowOrder::default(), room.take());
+        let ahead = Arc::new(TableAhead::new(table, persons.identifiers()));
+        let prepared = Arc::new(Prepared { table: persons, unnormalised: 0, columns, order, memory, ahead });
         place.set(Arc::clone(&prepared)).unwrap_or_else(|_| panic!("prepared twice"));
         prepared
     }

@@ -23,6 +23,7 @@ use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnv;
 
+use super::ahead::{Answering, TableAhead};
 use super::ending::EndGuard;
 use super::error::{owner_error, to_datafusion, too_large};
 use super::keys::Keys;
@@ -61,6 +62,8 @@ struct Running {
     _memory: SessionMemory,
     /// Its entries share the prepared table's identifiers, whose memory is in use as long.
     _persons: Arc<Prepared>,
+    /// The last to be dropped: what is blinded ahead may then take up the memory.
+    _answering: Answering,
 }
 
 impl fmt::Debug for PolicySource {
@@ -93,7 +96,7 @@ impl PolicySource {
         // A prepared table and the values of a later query meet by row number. Partitions that take files from each
         // other as they run would give the rows in another order each time.
         config.options_mut().execution.enable_file_stream_work_stealing = false;
-        let prepared = Arc::new(PreparedTables::new(&runtime.memory_pool));
+        let prepared = Arc::new(PreparedTables::new(&runtime.memory_pool, party.limits.blind_ahead_mb));
         let engine = SessionContext::new_with_config_rt(config, runtime);
         Ok(PolicySource {
             party,
@@ -223,7 +226,20 @@ impl PolicySource {
     /// Memory that sessions and scans hold of the pool, in bytes: all but the prepared tables'.
     #[cfg(test)]
     pub(super) fn memory_held(&self) -> usize {
-        self.engine.runtime_env().memory_pool.reserved() - self.prepared.bytes()
+        self.memory().reserved() - self.prepared.bytes()
+    }
+
+    /// That pool.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> Arc<dyn datafusion::execution::memory_pool::MemoryPool> {
+        Arc::clone(&self.engine.runtime_env().memory_pool)
+    }
+
+    /// Waits until so many of its tables are blinded to their end.
+    #[cfg(test)]
+    pub(super) async fn blinded_ahead(&self, tables: usize) {
+        let made = tokio::time::timeout(std::time::Duration::from_secs(60), self.prepared.ahead.made(tables));
+        made.await.expect("within a minute");
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
@@ -262,6 +278,7 @@ impl PolicySource {
             let read = scan(&self.engine, opened, what, move |batch| Identifiers::of(&batch, &terms)).await;
             let (chunks, order) = read.map_err(self.unreadable(&key.table))?;
             self.unchanged(&key).await?;
+            let name = key.table.clone();
             let prepared = offload::prepare(move || {
                 let identifiers = Identifiers::join(chunks, count).map_err(to_datafusion)?;
                 let (unnormalised, bytes) = (identifiers.unnormalised, identifiers.size_bytes());
@@ -269,7 +286,8 @@ impl PolicySource {
                 room.resize(bytes.saturating_add(more))?;
                 let table = identifiers.prepare().map_err(to_datafusion)?;
                 room.resize(table.size_bytes())?;
-                Ok::<_, DataFusionError>(Prepared { table, unnormalised, order, columns, memory: room.take() })
+                let ahead = Arc::new(TableAhead::new(&name, table.identifiers()));
+                Ok::<_, DataFusionError>(Prepared { table, unnormalised, order, columns, memory: room.take(), ahead })
             });
             let prepared = prepared.await?.map_err(self.unreadable(&key.table))?;
             let report = prepared.table.report();
@@ -353,7 +371,7 @@ impl PolicySource {
         offer: Offer,
         begun: &mut Option<EndGuard>,
     ) -> Result<Responder, Error> {
-        let question = &offer.question;
+        let (question, answering) = (&offer.question, self.prepared.ahead.pause());
         let refused = |refusal| Self::refused(peer, refusal);
         let limits = limits(&self.party);
         let parts = offer.persons.len();
@@ -433,8 +451,15 @@ impl PolicySource {
         let (memory, spill) = early.map_or_else(set_aside, Ok)?;
         self.running().insert(
             offer.session,
-            Running { told: chain.first().copied(), _memory: memory, _persons: Arc::clone(&persons) },
+            Running {
+                told: chain.first().copied(),
+                _memory: memory,
+                _persons: Arc::clone(&persons),
+                _answering: answering,
+            },
         );
+        // Any filter but one that hides takes rows out, and with them what was blinded in their places.
+        let ahead = hides.then(|| self.prepared.ahead.asked_about(&persons.ahead));
 
         let room = self.prepared.reading(&table, &peer.name);
         let rows = self.rows(&opened, &table, &wanted, &persons, &room).await?;
@@ -449,6 +474,7 @@ impl PolicySource {
         let fillers = permit.share.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
         let entries = Entries::whole(identifiers, values, fillers);
         let announced = entries.announced_total();
+        let ahead = ahead.and_then(|ahead| ahead.take());
         tracing::info!(
             peer = peer.name,
             table,
@@ -456,6 +482,7 @@ impl PolicySource {
             question = %described(question),
             persons = announced,
             dummies,
+            blinded_ahead = ahead.is_some(),
             "answering"
         );
         let shared = permit.share.terms();
@@ -473,7 +500,7 @@ impl PolicySource {
         let witness = self.keys.witness(&self.party, &peer.name);
         // It draws the noise of every cell, exactly: some microseconds each, and up to a million of them.
         let session = move || Responder::new(&offer, answer, entries, reservation, witness, limits, rng);
-        Ok(offload::prepare(session).await??.with_spill(spill))
+        offload::prepare(session).await??.with_spill(spill).with_ahead(ahead)
     }
 }
 

@@ -130,7 +130,7 @@ fn a_table_that_is_not_shared_is_spoken_of_in_the_same_words_whether_it_exists_o
     assert_eq!(salaries.0.replace("salaries", "nothing"), nothing.0);
     assert_eq!(
         salaries.1,
-        "refused 'publisher': 'salaries' is not shared with it (it is the [[table]] of line 70, shared with nobody); \
+        "refused 'publisher': 'salaries' is not shared with it (it is the [[table]] of line 71, shared with nobody); \
          to allow it, add at the end of party.toml: [[share]], and in it: table = \"salaries\", with = [\"publisher\"], identifiers = { COLUMN = \"exact/1\" }; \
          [share.budget], and in it: population = \"NAME\", queries = 10, sizes = { epsilon = 2.0 }, outputs = { epsilon = 4.0 }"
     );

@@ -231,7 +231,7 @@ impl Matching {
     /// table, whichever side this is. With a `spill`, what would be kept of the peer's later columns lies there.
     pub(crate) fn new(
         role: Role,
-        table: WireTable,
+        mut table: WireTable,
         peer_rows: u64,
         part_rows: PartRows,
         spill: Option<Arc<dyn Spill>>,
@@ -244,9 +244,11 @@ impl Matching {
         let tags = tag_rows(tag_bytes, peer_rows);
         let later = (1..columns).map(|_| GrowingColumn::new(spill.as_ref(), peer_rows));
         let stage = Stage::Columns { later: later.collect::<Result<_, Error>>()?, tags, fresh: Vec::new() };
+        let mut scalars = vec![table.first_scalar(&mut rng)];
+        scalars.extend((1..columns).map(|_| SecretScalar::random(&mut rng)));
         Ok(Matching {
             role,
-            scalars: (0..columns).map(|_| SecretScalar::random(&mut rng)).collect(),
+            scalars,
             tag_bytes,
             rng,
             peer_columns: Vec::new(),
