@@ -90,6 +90,7 @@ mod matching;
 pub mod normalise;
 mod phase;
 pub mod prepare;
+mod published;
 mod question;
 mod receipt;
 mod release;
@@ -102,6 +103,7 @@ mod simulator;
 mod spill;
 mod table;
 mod terms;
+mod text;
 
 pub use crate::crypto::{CurveMicros, curve_micros, kernel_name};
 pub use error::{Error, Fault, PeerMisbehaved};
@@ -125,3 +127,4 @@ pub use terms::{
     AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, SessionId,
     ShareTerms, SizesTerms,
 };
+pub(crate) use text::{escaped, is_column, one_line};
