@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::catalog::{MemTable, SchemaProvider};
-use datafusion::common::TableReference;
+use datafusion::common::{ResolvedTableReference, TableReference};
 use datafusion::error::DataFusionError;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::{CreateMemoryTable, DdlStatement, LogicalPlan, SetVariable, Statement};
@@ -22,7 +22,7 @@ use super::statement::{Kept, is_operators, operators};
 /// result that waits may still hold the rows of one that is gone.
 #[derive(Default)]
 pub(super) struct Tables {
-    /// By the tables' names.
+    /// By the tables' names, resolved: one of another schema is another table.
     held: HashMap<String, MemoryReservation>,
     /// Of tables that were dropped or replaced.
     gone: Vec<MemoryReservation>,
@@ -53,7 +53,8 @@ pub(super) async fn run(
     text_bytes: usize,
     limits: &SqlLimits,
 ) -> Result<(), Status> {
-    let (made, gone) = (made(&plan), gone(&plan));
+    // Before it runs: afterwards a name may mean something else.
+    let (made, gone) = (made(context, &plan), gone(context, &plan));
     if let Some((name, _)) = &made {
         let statements = locked(&session.statements);
         if !statements.kept.contains_key(name) && statements.count() >= limits.statements_per_session_max {
@@ -90,11 +91,11 @@ pub(super) fn full(statements_max: usize) -> Status {
 }
 
 /// What a statement puts into its session, and whether it is a plan: a table and a view of one name are one thing.
-fn made(plan: &LogicalPlan) -> Option<(String, bool)> {
+fn made(context: &SessionContext, plan: &LogicalPlan) -> Option<(String, bool)> {
     match plan {
         LogicalPlan::Statement(Statement::Prepare(prepare)) => Some((format!("statement {}", prepare.name), true)),
-        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) => Some((table_key(&table.name), false)),
-        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => Some((table_key(&view.name), true)),
+        LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(table)) => Some((table_key(context, &table.name), false)),
+        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => Some((table_key(context, &view.name), true)),
         LogicalPlan::Ddl(DdlStatement::CreateCatalogSchema(schema)) => {
             Some((format!("schema {}", schema.schema_name), false))
         }
@@ -103,24 +104,25 @@ fn made(plan: &LogicalPlan) -> Option<(String, bool)> {
 }
 
 /// What it takes out of it.
-fn gone(plan: &LogicalPlan) -> Option<String> {
+fn gone(context: &SessionContext, plan: &LogicalPlan) -> Option<String> {
     match plan {
         LogicalPlan::Statement(Statement::Deallocate(prepared)) => Some(format!("statement {}", prepared.name)),
-        LogicalPlan::Ddl(DdlStatement::DropTable(table)) => Some(table_key(&table.name)),
-        LogicalPlan::Ddl(DdlStatement::DropView(view)) => Some(table_key(&view.name)),
+        LogicalPlan::Ddl(DdlStatement::DropTable(table)) => Some(table_key(context, &table.name)),
+        LogicalPlan::Ddl(DdlStatement::DropView(view)) => Some(table_key(context, &view.name)),
         LogicalPlan::Ddl(DdlStatement::DropCatalogSchema(schema)) => Some(format!("schema {}", schema.name)),
         _ => None,
     }
 }
 
-fn table_key(name: &TableReference) -> String {
-    format!("table {name}")
+/// Which table it is, however its name is written: the default schema is a setting of the session.
+fn table_key(context: &SessionContext, name: &TableReference) -> String {
+    format!("table {}", TableReference::from(resolved(context, name)).to_quoted_string())
 }
 
 /// CREATE TABLE … AS, within the engine's memory, and with everything checked before its query runs: a private one
 /// would be charged for nothing.
 async fn create_table(context: &SessionContext, session: &Session, create: CreateMemoryTable) -> Result<(), Status> {
-    let (name, key) = (create.name.to_string(), table_key(&create.name));
+    let (name, key) = (create.name.to_string(), table_key(context, &create.name));
     let refuse = |words: String| Err(status(Code::InvalidArgument, &words));
     if create.temporary {
         return refuse(
@@ -175,13 +177,17 @@ fn try_name(context: &SessionContext, name: &TableReference) -> Result<(), Statu
 }
 
 fn schema_of(context: &SessionContext, name: &TableReference) -> Result<Arc<dyn SchemaProvider>, Status> {
-    let options = context.copied_config();
-    let defaults = &options.options().catalog;
-    let resolved = name.clone().resolve(&defaults.default_catalog, &defaults.default_schema);
+    let resolved = resolved(context, name);
     let catalog = context.catalog(&resolved.catalog);
     catalog.and_then(|catalog| catalog.schema(&resolved.schema)).ok_or_else(|| {
         engine(&DataFusionError::Plan(format!("there is no schema '{}.{}'", resolved.catalog, resolved.schema)))
     })
+}
+
+fn resolved(context: &SessionContext, name: &TableReference) -> ResolvedTableReference {
+    let options = context.copied_config();
+    let defaults = &options.options().catalog;
+    name.clone().resolve(&defaults.default_catalog, &defaults.default_schema)
 }
 
 /// Sets one setting as SET does; `None` resets it.
