@@ -92,6 +92,7 @@ mod matching;
 pub mod normalise;
 mod phase;
 pub mod prepare;
+mod published;
 mod question;
 mod receipt;
 mod release;
@@ -104,6 +105,7 @@ mod simulator;
 mod spill;
 mod table;
 mod terms;
+mod text;
 
 // What estimates before a run need of the curve: the rooms above have no other way to it.
 pub use crate::crypto::{CurveMicros, curve_micros};
@@ -129,3 +131,4 @@ pub use terms::{
     AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, SessionId,
     ShareTerms, SizesTerms,
 };
+pub(crate) use text::{escaped, is_column, one_line};

@@ -36,7 +36,7 @@ use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::{PreparedTable, prepare_bytes};
 use crate::psi::{
     Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Footprint, Limits, OfferTerms, Phase, Progress,
-    Question, Requester, Role, SessionId, SessionRows, WordTerms,
+    Question, Requester, Role, SessionId, SessionRows, WordTerms, escaped,
 };
 use crate::transport::{Observer, PhaseReport, offload};
 
@@ -472,11 +472,7 @@ fn note_local(report: &mut RunReport, table: &PreparedTable, unnormalised: u64, 
 /// The question in one line, for logs: what the peer reads too. A peer may have written it, so what could begin a
 /// line of its own or steer a terminal is escaped, and its length is bounded.
 pub(super) fn described(question: &Question) -> String {
-    asked(question)
-        .chars()
-        .take(DESCRIBED_CHARS_MAX)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
+    escaped(&asked(question), DESCRIBED_CHARS_MAX)
 }
 
 /// The most characters of a question in a log line.

@@ -241,7 +241,7 @@ sizes = { exact = true }
             // an empty identifier's name
             r#"email = "email/1""#,
             r#""" = "email/1""#,
-            "party.toml:23: [[share]]: 'identifiers': '' is no identifier's name; a name has 1 to 256 bytes and no control characters",
+            "party.toml:23: [[share]]: 'identifiers': '' is no identifier's name; a name has 1 to 256 bytes that show as they are on one line",
         ),
         (
             // min above max
@@ -752,7 +752,7 @@ certificate = "tls/x.pem"
             // a label of two lines
             r#""books", "garden""#,
             r#""a\nb""#,
-            "party.toml:27: [[share]]: 'group_by': 'category' has the label 'a�b'; a label has 1 to 256 bytes and no control characters",
+            "party.toml:27: [[share]]: 'group_by': 'category' has the label 'a b'; a label has 1 to 256 bytes and no control characters",
         ),
         (
             // max_labels without group_by

@@ -151,7 +151,7 @@ fn a_table_that_is_not_shared_is_spoken_of_in_the_same_words_whether_it_exists_o
     let stranger = party.shared_table("stranger\n", "purchases").unwrap_err();
     assert_eq!(
         stranger.peer.to_string(),
-        "'advertiser' knows no peer 'stranger\u{fffd}': its owner would have to add a [[peer]] of that name"
+        "'advertiser' knows no peer 'stranger ': its owner would have to add a [[peer]] of that name"
     );
     assert_eq!(party.shared_table("stranger\n", "nothing").unwrap_err(), stranger);
 }
