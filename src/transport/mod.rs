@@ -38,8 +38,8 @@
 //!
 //! # Limits
 //! 4 MiB per message, 3 MiB and 65,536 rows per batch that this side sends, 64 KiB per Arrow header, four
-//! encoded frames per direction between a session and the network, four more that a session computes, HTTP/2 windows of 4 MiB a stream. See
-//! [`Deadlines`] and [`ServerLimits`] for the rest. Nothing a peer sends is decoded without validation.
+//! encoded frames per direction between a session and the network, four more that have come and are being
+//! computed, HTTP/2 windows of 4 MiB a stream. See [`Deadlines`] and [`ServerLimits`] for the rest. Nothing a peer sends is decoded without validation.
 //!
 //! What a slow or silent client can hold, and for how long: before TLS, and until a known peer has called, a
 //! connection (10 s, 30 s), which gives way to new ones when there are many; with a call that sends no first

@@ -100,6 +100,8 @@
 //! further one adds 32 per peer row, and the first of them at most 20 more, and 32 per own row. Columns have room for the
 //! whole of what was announced once an eighth of it has come, and are not copied after that. A peer whose tags, or elements, have been
 //! chosen to share their first bits, or are all the same, can bring the sort of them to another 16 ([`TagRows`]).
+//! The batches of one call, and what was computed of those of the call before (`frames`), come on top: as many as the
+//! caller gives at once.
 
 use std::ops::Range;
 use std::sync::Arc;

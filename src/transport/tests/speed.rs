@@ -157,7 +157,10 @@ impl Channel for Replay {
 fn replay(recording: &Recording, direction: Direction) -> Replay {
     let mut said: HashMap<Phase, Vec<Frame>> = HashMap::new();
     for message in recording.messages(direction) {
-        said.entry(message.phase).or_default().push(message.frame);
+        // A responder has its offer before its session begins: of that direction it is told the end alone.
+        if (message.direction, message.phase, message.index) != (Direction::Up, Phase::Hello, 1) {
+            said.entry(message.phase).or_default().push(message.frame);
+        }
     }
     let (tell, lost) = Lost::new();
     Replay { said, taking: Vec::new(), _tell: tell, lost }
@@ -166,7 +169,7 @@ fn replay(recording: &Recording, direction: Direction) -> Replay {
 /// Seconds that this process has had of any core.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks = stat.rsplit(' ').rev().skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
+    let ticks = stat.split_whitespace().skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok());
     ticks.sum::<f64>() / 100.0
 }
 
