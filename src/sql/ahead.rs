@@ -186,7 +186,7 @@ impl Ahead {
     /// Lets go of all that was blinded ahead and of its memory, which somebody needs now; not of what sessions have taken.
     /// Whether there was any.
     pub(super) fn give_up(&self) -> bool {
-        self.shared.tables().iter().fold(false, |any, table| table.give_up() || any)
+        self.shared.tables().iter().filter(|table| table.give_up()).count() > 0
     }
 
     /// Bytes that giving up would give back.
@@ -217,7 +217,7 @@ async fn keep_making(shared: Arc<Shared>) {
             changed.await;
             continue;
         };
-        let (puts_back, lost) = (Arc::clone(&shared), table.clone());
+        let (puts_back, lost) = (Arc::clone(&shared), Weak::clone(&table));
         let stepped = offload::compute(move || {
             let (mut begun, start) = (begun, Instant::now());
             let is_made = begun.making.step();

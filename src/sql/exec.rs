@@ -26,12 +26,11 @@ use super::asker::Asker;
 use super::config::PsiConfig;
 use super::error::{shared_error, to_datafusion};
 use super::explain::{Outline, OwnOutline, RunReport};
-use super::offload::off_runtime;
 use super::query::PrivateQuery;
 use super::run::{Settled, Watcher, run, settle};
 use crate::policy::AskedRows;
 use crate::psi::{Error, FilteredRows, SizesTerms, curve_micros};
-use crate::transport::PhaseReport;
+use crate::transport::{PhaseReport, offload};
 
 /// Executes one [`PrivateQuery`]. Its one input is this side's relation; its output is one batch: a row for each of its
 /// groups and labels.
@@ -99,7 +98,7 @@ impl PrivateQueryExec {
     /// take a second. Where a plan is displayed without, the first display computes it.
     pub(super) async fn prepare_display(&self) -> Result<()> {
         let exec = self.clone();
-        off_runtime(move || {
+        offload::block(move || {
             exec.outline();
         })
         .await

@@ -303,7 +303,8 @@ async fn ask(
     room.try_grow(prepare_bytes(found.rows(), settled.terms.len(), found.size_bytes())).map_err(|error| {
         Error::Environment(format!("this side has not the memory to prepare its rows: {}", error.strip_backtrace()))
     })?;
-    let Prepared { identifiers, values, persons, table } = offload::prepare(move || preparing.prepare(own_words)).await??;
+    let Prepared { identifiers, values, persons, table } =
+        offload::prepare(move || preparing.prepare(own_words)).await??;
     watcher.note(|report| {
         note_local(report, &table, unnormalised, began.elapsed().as_secs_f64());
         report.parts = persons.len();

@@ -36,11 +36,11 @@ async fn questions_after_the_first_are_answered_from_what_was_blinded_ahead_and_
             ["", "WHERE p.category = 'toys'", "WHERE p.amount > 100000", "WHERE p.bought >= DATE '2026-01-06'"]
         {
             let private = "PRIVATE_INTERSECT_COUNT(*), PRIVATE_INTERSECT_SUM(p.amount)";
-            let found = pair
-                .row(&format!("SELECT {private} FROM impressions i JOIN advertiser.purchases p ON {terms} {filter}"));
-            let truth =
-                pair.truth(&format!("SELECT count(*), CAST(coalesce(sum(p.amount), 0) AS BIGINT) FROM {normal} i JOIN purchases p ON {terms} {filter}"));
-            assert_eq!(found.await, truth.await, "{terms} {filter}");
+            let plain = "count(*), CAST(coalesce(sum(p.amount), 0) AS BIGINT)";
+            let private =
+                format!("SELECT {private} FROM impressions i JOIN advertiser.purchases p ON {terms} {filter}");
+            let plain = format!("SELECT {plain} FROM {normal} i JOIN purchases p ON {terms} {filter}");
+            assert_eq!(pair.row(&private).await, pair.truth(&plain).await, "{terms} {filter}");
             // Each list of identifiers is a table of its own; both are kept.
             pair.source.blinded_ahead(identifiers).await;
             assert_eq!(pair.source.memory_held(), if identifiers == 1 { bytes(1) } else { bytes(1) + bytes(2) });

@@ -121,7 +121,7 @@ fn copied(term: &Expr, place: usize) -> usize {
         Expr::Case(case) => {
             let place = place - usize::from(case.expr.is_some() && place > 0);
             let branch = place / 2;
-            if place % 2 == 0 && branch < case.when_then_expr.len() {
+            if place.is_multiple_of(2) && branch < case.when_then_expr.len() {
                 case.when_then_expr.len() - branch + 2
             } else {
                 2

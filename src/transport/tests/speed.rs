@@ -179,7 +179,7 @@ async fn timed<S: Session>(name: &str, tables: Tables, session: S, mut channel: 
     drive(session, &mut channel, &deadlines, Arc::new(())).await.map(|_| ()).unwrap();
     let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let threads = rayon::current_num_threads();
-    println!(
+    eprintln!(
         "{name}: {} rows, {} columns, {threads} threads: wall {wall:.3} s, CPU {cpu:.2} s, {:.0} % of {threads} threads",
         tables.rows,
         tables.columns,
@@ -204,5 +204,5 @@ async fn one_party_alone() {
         timed("asking", tables, tables.requester(), replay(&recording, Direction::Down)).await;
         timed("answering", tables, tables.responder(&offer), replay(&recording, Direction::Up)).await;
     }
-    println!("the sum is {sum:?}");
+    eprintln!("the sum is {sum:?}");
 }
