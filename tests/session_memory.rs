@@ -3,6 +3,8 @@
 //! Both sessions of a run are in this one process, so it is their sum that counts. A program of its own, with one test: whatever
 //! else ran beside it would count, too.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod sessions;
 
 use arrow::array::Array;
