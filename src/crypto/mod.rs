@@ -70,13 +70,13 @@
 //! | step | eight at a time | four at a time | dalek, IFMA | dalek, AVX2 |
 //! |---|---|---|---|---|
 //! | SHA-512 of a short identifier | 0.06 | 0.15 | 0.16 | 0.15 |
-//! | map to the group | 0.42 | @MAP@ | 6.45 | 6.64 |
-//! | decode ([`check_elements`]) | 0.22 | @DECODE@ | 3.2 | 3.3 |
-//! | multiply | 2.19 | @MUL@ | 13.6 | 24.2 |
-//! | encode | 0.05 | @ENC@ | 0.40 | 0.42 |
-//! | decode, multiply, encode ([`evaluate`]) | **2.53** | **@EVAL@** | 17.2 | 27.7 |
-//! | the same, a scalar per row ([`pad_rows`], without making ρ) | 2.63 | @EACH@ | 17.2 | – |
-//! | hash, map, multiply, encode ([`hash_and_blind`]) | **2.87** | **@BLIND@** | 20.8 | 31.0 |
+//! | map to the group | 0.42 | 2.05 | 6.45 | 6.64 |
+//! | decode ([`check_elements`]) | 0.22 | 0.97 | 3.2 | 3.3 |
+//! | multiply | 2.19 | 10.9 | 13.6 | 24.2 |
+//! | encode | 0.05 | 0.17 | 0.40 | 0.42 |
+//! | decode, multiply, encode ([`evaluate`]) | **2.53** | **12.1** | 17.2 | 27.7 |
+//! | the same, a scalar per row ([`pad_rows`], without making ρ) | 2.63 | 12.2 | 17.2 | – |
+//! | hash, map, multiply, encode ([`hash_and_blind`]) | **2.87** | **13.2** | 20.8 | 31.0 |
 //!
 //! So `simd` is worth a factor of 7 where dalek has IFMA too, and of 11 against its AVX2 code; four at a time, where there is AVX2 alone, of 2.3. The columns of dalek are
 //! its own best use, in blocks; row by row it takes 3 µs more. A chunk of fewer than eight rows takes the time of

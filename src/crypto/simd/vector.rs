@@ -129,6 +129,14 @@ impl<const LANES: usize> Zeroize for Lanes<LANES> {
     }
 }
 
+/// Something in memory that asks for an aligned address, so that what registers cannot hold gets one as well: by itself the
+/// compiler does not see to it, and what it spills straddles two cache lines.
+#[inline(always)]
+pub(super) fn aligned_stack() {
+    let mut aligned = Lanes([0; 8]);
+    std::hint::black_box(&mut aligned);
+}
+
 /// Functions of words, each one instruction.
 macro_rules! instructions {
     ($($(#[$meta:meta])* $visibility:vis fn $name:ident $(<const $bits:ident: $integer:ty>)? ($($argument:tt)*) = $instruction:expr;)*) => {$(

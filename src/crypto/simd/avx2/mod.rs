@@ -3,7 +3,7 @@
 use std::arch::is_x86_feature_detected;
 
 use super::constants::Constant;
-use super::vector::{Lanes, Machine, Step, Word as _};
+use super::vector::{Lanes, Machine, Step, Word as _, aligned_stack};
 
 pub(super) mod limbs;
 mod word;
@@ -23,14 +23,6 @@ impl Avx2 {
     pub(in crate::crypto) fn detect() -> Option<Self> {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
-}
-
-/// Something in memory that asks for an aligned address, so that what registers cannot hold gets one as well: by itself the
-/// compiler does not see to it, and half of what it spills straddles two cache lines.
-#[inline(always)]
-fn aligned_stack() {
-    let mut aligned = Lanes([0; LANES]);
-    std::hint::black_box(&mut aligned);
 }
 
 impl Machine for Avx2 {

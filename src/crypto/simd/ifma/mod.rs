@@ -5,7 +5,7 @@ use std::arch::is_x86_feature_detected;
 use sha2::{Digest, Sha512};
 
 use super::constants::Constant;
-use super::vector::{Lanes, Machine, Step, Word as _};
+use super::vector::{Lanes, Machine, Step, Word as _, aligned_stack};
 use crate::crypto::domain::Message;
 use crate::crypto::kernel::Uniform;
 
@@ -52,6 +52,7 @@ impl Machine for Ifma {
         #[inline(never)]
         #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
         fn run<S: Step<Ifma>>(machine: Ifma, step: S) -> S::Output {
+            aligned_stack();
             step.go(machine)
         }
         // SAFETY: `self` proves that the processor has the instructions.
