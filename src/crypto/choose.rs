@@ -10,10 +10,11 @@ use super::domain::{HashDomain, Message};
 use super::kernel::{Dalek, Encoding, InvalidRow, Kernel, Uniform};
 use super::secret::SecretScalar;
 
-/// The environment variable that chooses: `portable` for curve25519-dalek, `auto`, empty or unset for the fastest.
+/// The environment variable that chooses: `portable` for curve25519-dalek, `avx2` for four elements at a time where eight would
+/// do, `auto`, empty or unset for the fastest.
 pub const KERNEL_VARIABLE: &str = "DATAFUSION_PSI_KERNEL";
 
-/// A kernel, and in words which and why.
+/// A kernel, in words which and why, and what it takes.
 #[derive(Clone, Copy)]
 struct Choice {
     kernel: &'static dyn Kernel,
@@ -21,23 +22,26 @@ struct Choice {
     micros: CurveMicros,
 }
 
-impl Choice {
-    fn dalek(name: &'static str) -> Self {
-        Choice { kernel: &Dalek, name, micros: CurveMicros { hash_and_blind: 31.0, evaluate: 28.0 } }
-    }
-}
-
 const PORTABLE: &str = "curve25519-dalek, because DATAFUSION_PSI_KERNEL asks for portable code";
 const UNKNOWN: &str =
-    "curve25519-dalek, because DATAFUSION_PSI_KERNEL is set to something unknown (known are auto and portable)";
-#[cfg(target_arch = "x86_64")]
-const IFMA: &str = "eight elements at a time on AVX-512 IFMA";
-#[cfg(target_arch = "x86_64")]
-const NO_IFMA: &str = "curve25519-dalek, because this processor has no AVX-512 IFMA";
-#[cfg(target_arch = "x86_64")]
-const DISAGREES: &str = "curve25519-dalek, because the AVX-512 IFMA kernel disagrees with it on this machine";
+    "curve25519-dalek, because DATAFUSION_PSI_KERNEL is set to something unknown (known are auto, avx2 and portable)";
 #[cfg(not(target_arch = "x86_64"))]
 const OTHER_ARCHITECTURE: &str = "curve25519-dalek, because this is no x86-64 processor";
+
+/// What can be said of the kernels of our own, on the processors that may have one.
+#[cfg(target_arch = "x86_64")]
+mod names {
+    pub(super) const IFMA: &str = "eight elements at a time on AVX-512 IFMA";
+    pub(super) const AVX2: &str = "four elements at a time on AVX2, because this processor has no AVX-512 IFMA";
+    pub(super) const AVX2_ASKED_FOR: &str =
+        "four elements at a time on AVX2, because DATAFUSION_PSI_KERNEL asks for it";
+    pub(super) const IFMA_DISAGREES: &str = "four elements at a time on AVX2, because the AVX-512 IFMA kernel disagrees with curve25519-dalek on this machine";
+    pub(super) const NEITHER: &str = "curve25519-dalek, because this processor has neither AVX-512 IFMA nor AVX2";
+    pub(super) const NO_AVX2: &str =
+        "curve25519-dalek, because this processor has no AVX2, for which DATAFUSION_PSI_KERNEL asks";
+    pub(super) const DISAGREES: &str =
+        "curve25519-dalek, because the kernels of our own disagree with it on this machine";
+}
 
 /// The kernel of this machine.
 pub(super) fn kernel() -> &'static dyn Kernel {
@@ -60,6 +64,12 @@ pub struct CurveMicros {
     pub evaluate: f64,
 }
 
+#[cfg(target_arch = "x86_64")]
+const IFMA_MICROS: CurveMicros = CurveMicros { hash_and_blind: 2.9, evaluate: 2.6 };
+#[cfg(target_arch = "x86_64")]
+const AVX2_MICROS: CurveMicros = CurveMicros { hash_and_blind: 13.2, evaluate: 12.1 };
+const DALEK_MICROS: CurveMicros = CurveMicros { hash_and_blind: 31.0, evaluate: 28.0 };
+
 /// What the kernel of this machine takes.
 pub fn curve_micros() -> CurveMicros {
     chosen().micros
@@ -73,30 +83,60 @@ fn chosen() -> Choice {
 fn choose(wish: Option<&OsStr>) -> Choice {
     match wish.map(OsStr::to_str) {
         None | Some(Some("" | "auto")) => fastest(),
-        Some(Some("portable")) => Choice::dalek(PORTABLE),
+        Some(Some("avx2")) => avx2(),
+        Some(Some("portable")) => dalek(PORTABLE),
         // Not a reason to stop: all kernels compute the same. The name tells.
-        Some(_) => Choice::dalek(UNKNOWN),
+        Some(_) => dalek(UNKNOWN),
+    }
+}
+
+fn dalek(name: &'static str) -> Choice {
+    Choice { kernel: &Dalek, name, micros: DALEK_MICROS }
+}
+
+/// Eight elements at a time, or four, or what dalek does.
+#[cfg(target_arch = "x86_64")]
+fn fastest() -> Choice {
+    let (ifma, avx2) = (super::simd::Ifma::detect(), super::simd::Avx2::detect());
+    if let Some(kernel) = trusted(ifma) {
+        return Choice { kernel, name: names::IFMA, micros: IFMA_MICROS };
+    }
+    match trusted(avx2) {
+        Some(kernel) if ifma.is_none() => Choice { kernel, name: names::AVX2, micros: AVX2_MICROS },
+        Some(kernel) => Choice { kernel, name: names::IFMA_DISAGREES, micros: AVX2_MICROS },
+        None if ifma.is_none() && avx2.is_none() => dalek(names::NEITHER),
+        None => dalek(names::DISAGREES),
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-fn fastest() -> Choice {
-    static DETECTED: OnceLock<Option<super::simd::Ifma>> = OnceLock::new();
-    match DETECTED.get_or_init(super::simd::Ifma::detect) {
-        None => Choice::dalek(NO_IFMA),
-        Some(ifma) if agrees_with_dalek(ifma) => {
-            Choice { kernel: ifma, name: IFMA, micros: CurveMicros { hash_and_blind: 2.9, evaluate: 2.6 } }
-        }
-        Some(_) => Choice::dalek(DISAGREES),
+fn avx2() -> Choice {
+    let avx2 = super::simd::Avx2::detect();
+    match trusted(avx2) {
+        Some(kernel) => Choice { kernel, name: names::AVX2_ASKED_FOR, micros: AVX2_MICROS },
+        None => dalek(if avx2.is_some() { names::DISAGREES } else { names::NO_AVX2 }),
     }
+}
+
+/// A kernel that is there and agrees with dalek.
+#[cfg(target_arch = "x86_64")]
+fn trusted<K: Kernel + 'static>(kernel: Option<K>) -> Option<&'static dyn Kernel> {
+    // A type of no size: nothing is allocated, and nothing is lost.
+    kernel.filter(|kernel| agrees_with_dalek(kernel)).map(|kernel| Box::leak(Box::new(kernel)) as &'static dyn Kernel)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn fastest() -> Choice {
-    Choice::dalek(OTHER_ARCHITECTURE)
+    dalek(OTHER_ARCHITECTURE)
 }
 
-/// Rows of the self-test: three groups of eight and a part of a fourth. A millisecond or two, once per process.
+#[cfg(not(target_arch = "x86_64"))]
+fn avx2() -> Choice {
+    dalek(OTHER_ARCHITECTURE)
+}
+
+/// Rows of the self-test: three groups of eight and a part of a fourth, or six of four and a part of a seventh. A
+/// millisecond or two, once per process.
 const SELF_TEST_ROWS: usize = 27;
 
 /// Whether `kernel` computes what dalek does for one block.
@@ -170,7 +210,7 @@ mod tests {
     fn portable_code_can_be_asked_for_and_a_wrong_wish_is_told() {
         let name = |wish: &str| choose(Some(OsStr::new(wish))).name;
         assert_eq!(name("portable"), PORTABLE);
-        for wrong in ["ifma", "Portable", "portable ", "1"] {
+        for wrong in ["ifma", "Portable", "portable ", "AVX2", "1"] {
             assert_eq!(name(wrong), UNKNOWN, "{wrong:?}");
         }
         for automatic in ["", "auto"] {
@@ -182,9 +222,22 @@ mod tests {
 
     #[cfg(target_arch = "x86_64")]
     #[test]
-    fn a_processor_that_can_runs_the_kernel_of_our_own() {
-        let name = choose(None).name;
-        assert_eq!(name == IFMA, super::super::simd::Ifma::detect().is_some(), "{name}");
+    fn a_processor_that_can_runs_a_kernel_of_our_own() {
+        use super::super::simd::{Avx2, Ifma};
+
+        let choice = choose(None);
+        let expected = match (Ifma::detect(), Avx2::detect()) {
+            (Some(_), _) => (names::IFMA, IFMA_MICROS),
+            (None, Some(_)) => (names::AVX2, AVX2_MICROS),
+            (None, None) => (names::NEITHER, DALEK_MICROS),
+        };
+        assert_eq!((choice.name, choice.micros), expected);
+        let choice = choose(Some(OsStr::new("avx2")));
+        let expected = match Avx2::detect() {
+            Some(_) => (names::AVX2_ASKED_FOR, AVX2_MICROS),
+            None => (names::NO_AVX2, DALEK_MICROS),
+        };
+        assert_eq!((choice.name, choice.micros), expected);
     }
 
     #[test]
@@ -261,6 +314,14 @@ mod tests {
             }
         }
         assert!(agrees_with_dalek(&Faulty { verb: 6, row: 0 }));
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn a_kernel_that_disagrees_is_not_trusted() {
+        assert!(trusted(Some(Faulty { verb: 3, row: 0 })).is_none());
+        assert!(trusted(Some(Dalek)).is_some());
+        assert!(trusted::<Dalek>(None).is_none());
     }
 
     #[test]

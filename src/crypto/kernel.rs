@@ -15,8 +15,8 @@ use super::secret::SecretScalar;
 
 /// Rows in a block: the unit of parallel work, and of encodings that share an inversion.
 ///
-/// From 128 rows on the inversion's share of a row is under 0.1 µs, in either kernel; 128 rows are 0.3 ms of work with
-/// the one and 3 ms with the other, so that a chunk of a few thousand rows keeps many cores busy. A multiple of
+/// From 128 rows on the inversion's share of a row is under 0.1 µs, in any kernel; 128 rows are 0.3 ms of work with
+/// the fastest and 4 ms with the slowest, so that a chunk of a few thousand rows keeps many cores busy. A multiple of
 /// sixteen, so that lanes fill and pairs of groups are decoded together.
 pub const BLOCK_ROWS: usize = 128;
 

@@ -62,27 +62,29 @@
 //! - **AVX-512 IFMA**, in the module `simd`: eight elements at a time, one per lane of a register. It is compiled into
 //!   every x86-64 build and chosen when the program runs, so a plain `cargo build --release` is fast wherever the
 //!   processor is. Before its first use it computes one fixed block beside dalek, and gives way if they differ.
+//! - **AVX2**, by the same code four elements at a time, where there is no IFMA, or the environment has
+//!   `DATAFUSION_PSI_KERNEL=avx2`.
 //! - **curve25519-dalek** elsewhere, and wherever the environment has `DATAFUSION_PSI_KERNEL=portable`.
 //!
-//! Both give the same bytes. Both encode a block's points by one inversion: of 2P, for each P, the square root that an
+//! All give the same bytes. All encode a block's points by one inversion: of 2P, for each P, the square root that an
 //! encoding takes is known, so a block multiplies by s/2 and lets the doubling come back: 2 · ((s/2) · P) = s · P, as
 //! the group's order is odd and 1/2 exists modulo it.
 //!
 //! Measured on a Zen 5 core (AMD EPYC, 2.6 GHz nominal, some 4.2 at work), rustc 1.95, curve25519-dalek 5.0.0, one
 //! thread, a block of 128 at a time, the best of 200, µs per element:
 //!
-//! | step | eight at a time | dalek, IFMA | dalek, AVX2 |
-//! |---|---|---|---|
-//! | SHA-512 of a short identifier | 0.06 | 0.16 | 0.15 |
-//! | map to the group | 0.42 | 6.45 | 6.64 |
-//! | decode ([`check_elements`]) | 0.22 | 3.2 | 3.3 |
-//! | multiply | 2.19 | 13.6 | 24.2 |
-//! | encode | 0.05 | 0.40 | 0.42 |
-//! | decode, multiply, encode ([`evaluate`]) | **2.53** | 17.2 | 27.7 |
-//! | the same, a scalar per row ([`pad_rows`], without making ρ) | 2.63 | 17.2 | – |
-//! | hash, map, multiply, encode ([`hash_and_blind`]) | **2.87** | 20.8 | 31.0 |
+//! | step | eight at a time | four at a time | dalek, IFMA | dalek, AVX2 |
+//! |---|---|---|---|---|
+//! | SHA-512 of a short identifier | 0.06 | 0.15 | 0.16 | 0.15 |
+//! | map to the group | 0.42 | 2.05 | 6.45 | 6.64 |
+//! | decode ([`check_elements`]) | 0.22 | 0.97 | 3.2 | 3.3 |
+//! | multiply | 2.19 | 10.9 | 13.6 | 24.2 |
+//! | encode | 0.05 | 0.17 | 0.40 | 0.42 |
+//! | decode, multiply, encode ([`evaluate`]) | **2.53** | **12.1** | 17.2 | 27.7 |
+//! | the same, a scalar per row ([`pad_rows`], without making ρ) | 2.63 | 12.2 | 17.2 | – |
+//! | hash, map, multiply, encode ([`hash_and_blind`]) | **2.87** | **13.2** | 20.8 | 31.0 |
 //!
-//! So `simd` is worth a factor of 7 where dalek has IFMA too, and of 11 against its AVX2 code. The columns of dalek are
+//! So `simd` is worth a factor of 7 where dalek has IFMA too, and of 11 against its AVX2 code; four at a time, where there is AVX2 alone, of 2.3. The columns of dalek are
 //! its own best use, in blocks; row by row it takes 3 µs more. A chunk of fewer than eight rows takes the time of
 //! eight, so a single row 26 µs where dalek takes 22.
 //!
@@ -106,8 +108,8 @@
 //! # Where a faster kernel goes
 //!
 //! `kernel` holds the seam: a few functions over a block, filled by curve25519-dalek, which is the oracle, and by
-//! `simd`. Another fills the same ones, byte for byte, and stands in `choose`. Processors without AVX-512 IFMA still
-//! run dalek: four lanes of AVX2 would be the next.
+//! `simd`. Another fills the same ones, byte for byte, and stands in `choose`. One that works lane by lane is a machine of
+//! `simd` (its `vector`): a register, and products and carries of limbs. NEON would be the next.
 
 mod blind;
 mod choose;

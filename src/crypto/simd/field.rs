@@ -1,374 +1,351 @@
-//! Eight elements of GF(p), p = 2^255 − 19, one per 64-bit lane: radix 2^51, five limbs, one register per limb.
-//!
-//! `vpmadd52luq` and `vpmadd52huq` multiply the low 52 bits of each lane and add the low or the high 52 bits of the
-//! product to an accumulator. So a factor's limbs must be below 2^52, and with radix 2^51 the high half counts double:
-//! x·y = lo + 2^52·hi = lo + 2·2^51·hi goes to columns k and k + 1 as lo and 2·hi.
-//!
-//! # Bounds
+//! Elements of GF(p), p = 2^255 − 19, one per 64-bit lane, on any machine's limbs.
 //!
 //! Two types keep apart what may be multiplied from what has yet to be carried:
 //!
 //! | type | limbs | made by |
 //! |---|---|---|
-//! | [`Field`] | below [`REDUCED`] = 2^51 + 2^17 | [`Sum::carry`], constants, unpacked bytes |
-//! | [`Sum`] | below [`SUM_MAX`] = 2^63 | products, and sums and differences of anything |
+//! | [`Field`] | below [`Machine::REDUCED`] | [`Sum::carry`], constants, unpacked bytes |
+//! | [`Sum`] | below 2^63 | products, and sums and differences of anything |
 //!
-//! *Product.* Of factors below [`REDUCED`], lo < 2^52 and hi < 2^102·(1 + 2^-34)² / 2^52 < 2^50·(1 + 2^-32). Column
-//! k ≤ 4 takes k + 1 low halves and k high ones, column k + 5 takes 4 − k and 5 − k, and 2^255 = 19 (mod p) folds
-//! the latter onto the former. In units of 2^50·(1 + 2^-32), a low half being below 4 and a doubled high half below 2,
-//! that is (4·(k + 1) + 2k) + 19·(4·(4 − k) + 2·(5 − k)) = 498 − 108k. So limbs of a product are below 499·2^50 < 2^59.
+//! One carry after each *linear combination* is all the carrying there is; products themselves are never carried, and
+//! their limbs are below 2^59. What the bounds are and why they hold is said where each machine's products are.
 //!
-//! *Carry.* A limb below 2^63 leaves a carry below 2^12. All five move at once: a limb's low 51 bits plus the carry
-//! from below, at most 19·2^12 for the lowest, stay below 2^51 + 2^16.3 < [`REDUCED`]. One such step after each
-//! *linear combination* is all the carrying there is; products themselves are never carried.
-//!
-//! *Difference.* Limbs must not go below zero, so a multiple of p is added, all of whose limbs exceed the
-//! subtrahend's ([`Field::minus`], [`Field::negated`]). For products the multiple is where their accumulators
-//! start ([`Field::times_from`], [`Field::squared_from`]) and costs nothing.
+//! *Difference.* Limbs must not go below zero, so a multiple of p is added, all of whose limbs exceed the subtrahend's:
+//! one for factors, and one for products, "above" which the minuend begins.
 //!
 //! Debug builds assert that factors are reduced, that no limb goes below zero and that what is carried is below 2^63; a
 //! test asserts what products and carries promise.
 
-use std::arch::x86_64::*;
+use zeroize::Zeroize;
 
-/// The same limb of eight elements.
-pub(super) type Word = __m512i;
+use super::constants::Constant;
+use super::vector::{Machine, Word};
+
+/// Limbs of a [`Sum`] are below this.
+const SUM_MAX: u64 = 1 << 63;
 
 /// All ones in the lanes where something holds, zeros in the others.
 ///
 /// A register as any other and no mask register, so that a choice is plain logic on whole registers: what is loaded, and
 /// which lanes an instruction works on, is the same whatever is chosen.
 #[derive(Clone, Copy)]
-pub(super) struct Mask(Word);
+pub(super) struct Mask<W>(W);
 
-/// Limbs of a [`Field`] are below this.
-pub(super) const REDUCED: u64 = (1 << 51) + (1 << 17);
-/// Limbs of a [`Sum`] are below this.
-const SUM_MAX: u64 = 1 << 63;
-/// The low 51 bits.
-pub(super) const LIMB_MASK: u64 = (1 << 51) - 1;
-/// The limbs of p.
-pub(super) const P: [u64; 5] = [(1 << 51) - 19, LIMB_MASK, LIMB_MASK, LIMB_MASK, LIMB_MASK];
-
-/// Eight field elements, fit to be multiplied: limbs below [`REDUCED`].
-#[derive(Clone, Copy)]
-pub(super) struct Field(pub(super) [Word; 5]);
-
-/// Eight field elements that wait for their carries: limbs below [`SUM_MAX`].
-#[derive(Clone, Copy)]
-pub(super) struct Sum(pub(super) [Word; 5]);
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn splat(value: u64) -> Word {
-    _mm512_set1_epi64(value.cast_signed())
-}
-
-/// Low halves of products on top of `sum`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn lo(sum: Word, x: Word, y: Word) -> Word {
-    _mm512_madd52lo_epu64(sum, x, y)
-}
-
-/// High halves of products on top of `sum`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn hi(sum: Word, x: Word, y: Word) -> Word {
-    _mm512_madd52hi_epu64(sum, x, y)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn add(x: Word, y: Word) -> Word {
-    _mm512_add_epi64(x, y)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn sub(x: Word, y: Word) -> Word {
-    _mm512_sub_epi64(x, y)
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn twice(x: Word) -> Word {
-    _mm512_add_epi64(x, x)
-}
-
-/// 19·`x` + `y`
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn fold(x: Word, y: Word) -> Word {
-    add(y, _mm512_mullo_epi64(x, splat(19)))
-}
-
-impl Mask {
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn none() -> Self {
-        Self(splat(0))
+impl<W: Word> Mask<W> {
+    #[inline(always)]
+    pub(super) fn none(machine: W::Machine) -> Self {
+        Self(W::splat(machine, 0))
     }
 
-    /// Where `x`, as a signed integer, is negative.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn of_negative(x: Word) -> Self {
-        Self(_mm512_srai_epi64::<63>(x))
+    /// Where `word`, as a signed integer, is negative.
+    #[inline(always)]
+    pub(super) fn of_negative(word: W) -> Self {
+        Self(word.negative())
     }
 
-    /// Where `x` is zero: there alone both x − 1 and ¬x have the highest bit.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn of_zero(x: Word) -> Self {
-        Self::of_negative(_mm512_andnot_si512(x, sub(x, splat(1))))
+    /// Where `word` is zero: there alone x − 1 has the highest bit and x has not.
+    #[inline(always)]
+    pub(super) fn of_zero(word: W) -> Self {
+        let ones = word.like(u64::MAX);
+        Self::of_negative(word.xor(ones).and(word.plus(ones)))
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline(always)]
     pub(super) fn or(self, other: Self) -> Self {
-        Self(_mm512_or_si512(self.0, other.0))
+        Self(self.0.or(other.0))
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline(always)]
     pub(super) fn not(self) -> Self {
-        Self(_mm512_xor_si512(self.0, splat(u64::MAX)))
+        Self(self.0.xor(self.0.like(u64::MAX)))
     }
 
     /// A bit per lane, for what is public.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline(always)]
     pub(super) fn bits(self) -> u8 {
-        _mm512_movepi64_mask(self.0)
-    }
-
-    /// Bit by bit `x` where the mask is zero, and `y` where it is ones.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn choose(self, x: Word, y: Word) -> Word {
-        // The truth table, bit 4·mask + 2·y + x of it.
-        _mm512_ternarylogic_epi64::<0b1100_1010>(self.0, y, x)
-    }
-
-    /// `x` | (mask & `y`), bit by bit.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn add(self, x: Word, y: Word) -> Word {
-        _mm512_ternarylogic_epi64::<0b1111_1000>(x, self.0, y)
+        self.0.highest_bits()
     }
 }
 
-/// Whether every lane of every limb is below `bound`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn below(limbs: &[Word; 5], bound: u64) -> bool {
-    limbs.iter().all(|limb| _mm512_cmplt_epu64_mask(*limb, splat(bound)) == 0xff)
+/// A signed integer from −15 to 15 per lane.
+#[derive(Clone, Copy)]
+pub(super) struct Digit<W> {
+    size: W,
+    negative: Mask<W>,
 }
 
-impl Field {
+impl<W: Word> Digit<W> {
+    #[inline(always)]
+    pub(super) fn load(machine: W::Machine, lanes: &W::Lanes) -> Self {
+        let digit = W::load(machine, lanes);
+        let negative = digit.negative();
+        // −x = ¬(x − 1) = ¬(x + ¬0)
+        Self { size: digit.plus(negative).xor(negative), negative: Mask(negative) }
+    }
+
+    /// Where the digit is `size` or −`size`: from 0 to 15, zero alone is negative once one is taken away.
+    #[inline(always)]
+    pub(super) fn has_size(self, size: u64) -> Mask<W> {
+        Mask::of_negative(self.size.xor(self.size.like(size)).minus(self.size.like(1)))
+    }
+
+    #[inline(always)]
+    pub(super) fn negative(self) -> Mask<W> {
+        self.negative
+    }
+}
+
+/// A field element per lane, fit to be multiplied.
+#[derive(Clone, Copy)]
+pub(super) struct Field<M: Machine>(pub(super) M::Limbs);
+
+/// A field element per lane that waits for its carries.
+#[derive(Clone, Copy)]
+pub(super) struct Sum<M: Machine>(pub(super) M::Limbs);
+
+/// A field element per lane, as a table keeps it.
+#[derive(Clone, Copy)]
+pub(super) struct Stored<M: Machine>([M::Word; 5]);
+
+impl<M: Machine> Field<M> {
     /// The same element in all lanes.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn splat(limbs: &[u64; 5]) -> Self {
-        Self([splat(limbs[0]), splat(limbs[1]), splat(limbs[2]), splat(limbs[3]), splat(limbs[4])])
+    #[inline(always)]
+    pub(super) fn splat(machine: M, constant: &Constant) -> Self {
+        Self(machine.splat(M::constant(constant)))
     }
 
     /// `self` · `other`
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn times(&self, other: &Self) -> Sum {
-        self.times_from::<0>(other)
+    #[inline(always)]
+    pub(super) fn times(&self, other: &Self) -> Sum<M> {
+        debug_assert!(self.is_reduced() && other.is_reduced(), "a factor's limb is too large");
+        Sum(M::product(&self.0, &other.0))
     }
 
-    /// `self` · `other` + `MULTIPLE`·p
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn times_from<const MULTIPLE: u64>(&self, other: &Self) -> Sum {
-        const { assert!(MULTIPLE.is_multiple_of(2)) }
-        debug_assert!(below(&self.0, REDUCED) && below(&other.0, REDUCED), "a factor's limb is too large");
-        let [x0, x1, x2, x3, x4] = self.0;
-        let [y0, y1, y2, y3, y4] = other.0;
-        let zero = splat(0);
-        // What is doubled on its way begins at half.
-        let half = splat(MULTIPLE / 2 * P[1]);
-        // The high halves, by the column to which they go.
-        let h1 = hi(half, x0, y0);
-        let h2 = hi(hi(half, x0, y1), x1, y0);
-        let h3 = hi(hi(hi(half, x0, y2), x1, y1), x2, y0);
-        let h4 = hi(hi(hi(hi(half, x0, y3), x1, y2), x2, y1), x3, y0);
-        let h5 = hi(hi(hi(hi(hi(zero, x0, y4), x1, y3), x2, y2), x3, y1), x4, y0);
-        let h6 = hi(hi(hi(hi(zero, x1, y4), x2, y3), x3, y2), x4, y1);
-        let h7 = hi(hi(hi(zero, x2, y4), x3, y3), x4, y2);
-        let h8 = hi(hi(zero, x3, y4), x4, y3);
-        let h9 = hi(zero, x4, y4);
-        // Doubled, and the low halves on top.
-        let c5 = lo(lo(lo(lo(twice(h5), x1, y4), x2, y3), x3, y2), x4, y1);
-        let c6 = lo(lo(lo(twice(h6), x2, y4), x3, y3), x4, y2);
-        let c7 = lo(lo(twice(h7), x3, y4), x4, y3);
-        let c8 = lo(twice(h8), x4, y4);
-        let c9 = twice(h9);
-        let c0 = lo(splat(MULTIPLE * P[0]), x0, y0);
-        let c1 = lo(lo(twice(h1), x0, y1), x1, y0);
-        let c2 = lo(lo(lo(twice(h2), x0, y2), x1, y1), x2, y0);
-        let c3 = lo(lo(lo(lo(twice(h3), x0, y3), x1, y2), x2, y1), x3, y0);
-        let c4 = lo(lo(lo(lo(lo(twice(h4), x0, y4), x1, y3), x2, y2), x3, y1), x4, y0);
-        Sum([fold(c5, c0), fold(c6, c1), fold(c7, c2), fold(c8, c3), fold(c9, c4)])
+    /// `self` · `other`, above a multiple of p.
+    #[inline(always)]
+    pub(super) fn times_above(&self, other: &Self) -> Sum<M> {
+        debug_assert!(self.is_reduced() && other.is_reduced(), "a factor's limb is too large");
+        Sum(M::product_above(&self.0, &other.0))
     }
 
     /// `self`²
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn squared(&self) -> Sum {
-        self.squared_from::<0>()
+    #[inline(always)]
+    pub(super) fn squared(&self) -> Sum<M> {
+        debug_assert!(self.is_reduced(), "a factor's limb is too large");
+        Sum(M::square(&self.0))
     }
 
-    /// `self`² + `MULTIPLE`·p
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn squared_from<const MULTIPLE: u64>(&self) -> Sum {
-        const { assert!(MULTIPLE.is_multiple_of(4)) }
-        debug_assert!(below(&self.0, REDUCED), "a factor's limb is too large");
-        let [x0, x1, x2, x3, x4] = self.0;
-        let zero = splat(0);
-        let half = splat(MULTIPLE / 2 * P[1]);
-        let quarter = splat(MULTIPLE / 4 * P[1]);
-        // Mixed products count twice, and their high halves four times.
-        let f2 = hi(quarter, x0, x1);
-        let f3 = hi(quarter, x0, x2);
-        let f4 = hi(hi(quarter, x0, x3), x1, x2);
-        let f5 = hi(hi(zero, x0, x4), x1, x3);
-        let f6 = hi(hi(zero, x1, x4), x2, x3);
-        let f7 = hi(zero, x2, x4);
-        let f8 = hi(zero, x3, x4);
-        // What counts twice: low halves of mixed products, high halves of squares.
-        let t1 = lo(hi(half, x0, x0), x0, x1);
-        let t2 = lo(twice(f2), x0, x2);
-        let t3 = hi(lo(lo(twice(f3), x0, x3), x1, x2), x1, x1);
-        let t4 = lo(lo(twice(f4), x0, x4), x1, x3);
-        let t5 = hi(lo(lo(twice(f5), x1, x4), x2, x3), x2, x2);
-        let t6 = lo(twice(f6), x2, x4);
-        let t7 = hi(lo(twice(f7), x3, x4), x3, x3);
-        let t8 = twice(f8);
-        let t9 = hi(zero, x4, x4);
-        let c0 = lo(splat(MULTIPLE * P[0]), x0, x0);
-        let c1 = twice(t1);
-        let c2 = lo(twice(t2), x1, x1);
-        let c3 = twice(t3);
-        let c4 = lo(twice(t4), x2, x2);
-        let c5 = twice(t5);
-        let c6 = lo(twice(t6), x3, x3);
-        let c7 = twice(t7);
-        let c8 = lo(twice(t8), x4, x4);
-        let c9 = twice(t9);
-        Sum([fold(c5, c0), fold(c6, c1), fold(c7, c2), fold(c8, c3), fold(c9, c4)])
+    /// `self`², above a multiple of p.
+    #[inline(always)]
+    pub(super) fn squared_above(&self) -> Sum<M> {
+        debug_assert!(self.is_reduced(), "a factor's limb is too large");
+        Sum(M::square_above(&self.0))
+    }
+
+    /// (`self` + `other`)², above four times that multiple of p.
+    #[inline(always)]
+    pub(super) fn sum_squared_above(&self, other: &Self) -> Sum<M> {
+        debug_assert!(self.is_reduced() && other.is_reduced(), "a factor's limb is too large");
+        Sum(M::square_of_sum_above(&self.0, &other.0))
     }
 
     /// `self` + `other`
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn plus(&self, other: &Self) -> Sum {
+    #[inline(always)]
+    pub(super) fn plus(&self, other: &Self) -> Sum<M> {
         Sum(self.0).plus(&Sum(other.0))
     }
 
     /// `self` − `other`
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn minus(&self, other: &Self) -> Sum {
-        // 4p's limbs are 2^53 − 76 and more, and exceed those of any field element.
-        Sum::multiple_of_p::<4>().plus(&Sum(self.0)).minus(&Sum(other.0))
+    #[inline(always)]
+    pub(super) fn minus(&self, other: &Self) -> Sum<M> {
+        let mut limbs = self.0;
+        for (limb, above) in limbs.as_mut().iter_mut().zip(M::ABOVE_FACTOR.as_ref()) {
+            *limb = limb.plus(limb.like(*above));
+        }
+        Sum(limbs).minus(&Sum(other.0))
     }
 
     /// −`self`
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+    #[inline(always)]
     pub(super) fn negated(&self) -> Self {
-        Sum::multiple_of_p::<4>().minus(&Sum(self.0)).carry()
+        Sum(self.0).taken_from(&M::ABOVE_FACTOR, 1).carry()
     }
 
     /// `other` in the lanes of `mask`, `self` in the others.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn or_where(&self, mask: Mask, other: &Self) -> Self {
-        Self(blend(mask, &self.0, &other.0))
+    #[inline(always)]
+    pub(super) fn or_where(&self, mask: Mask<M::Word>, other: &Self) -> Self {
+        Self(Sum::<M>(self.0).or_where(mask, &Sum(other.0)).0)
     }
 
-    /// `other` in the lanes of `mask`, where `self` must have zeros in all limbs; `self` in the others.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn and_where(&self, mask: Mask, other: &Self) -> Self {
+    /// −`self` in the lanes of `mask`.
+    #[inline(always)]
+    pub(super) fn negated_where(&self, mask: Mask<M::Word>) -> Self {
+        self.or_where(mask, &self.negated())
+    }
+
+    /// Of `self` and −`self` the one that is not negative.
+    #[inline(always)]
+    pub(super) fn absolute(&self) -> Self {
+        self.negated_where(self.is_negative())
+    }
+
+    /// The integers below 2^255 of these words; bit 255 is passed over.
+    #[inline(always)]
+    pub(super) fn unpack(machine: M, words: &[M::Lanes; 4]) -> Self {
+        let [w0, w1, w2, w3] = words;
+        let load = [
+            M::Word::load(machine, w0),
+            M::Word::load(machine, w1),
+            M::Word::load(machine, w2),
+            M::Word::load(machine, w3),
+        ];
+        Self(M::unpack(&load))
+    }
+
+    /// The words of the canonical form, below p.
+    #[inline(always)]
+    pub(super) fn pack(&self) -> [M::Lanes; 4] {
+        let [w0, w1, w2, w3] = M::pack(&M::canonical(&self.0));
+        [w0.store(), w1.store(), w2.store(), w3.store()]
+    }
+
+    /// Where `words` are those of the canonical form.
+    #[inline(always)]
+    pub(super) fn packs_to(&self, machine: M, words: &[M::Lanes; 4]) -> Mask<M::Word> {
+        let mut difference = M::Word::splat(machine, 0);
+        for (packed, word) in M::pack(&M::canonical(&self.0)).into_iter().zip(words) {
+            difference = difference.or(packed.xor(M::Word::load(machine, word)));
+        }
+        Mask::of_zero(difference)
+    }
+
+    /// Where the canonical form is odd: "negative" in RFC 9496, section 3.1.
+    #[inline(always)]
+    pub(super) fn is_negative(&self) -> Mask<M::Word> {
+        let lowest = M::canonical(&self.0).as_ref()[0];
+        Mask(lowest.like(0).minus(lowest.and(lowest.like(1))))
+    }
+
+    /// Where the element is zero.
+    #[inline(always)]
+    pub(super) fn is_zero(&self) -> Mask<M::Word> {
+        let canonical = M::canonical(&self.0);
+        let mut any = canonical.as_ref()[0];
+        for limb in &canonical.as_ref()[1..] {
+            any = any.or(*limb);
+        }
+        Mask::of_zero(any)
+    }
+
+    /// Where the two are the same element.
+    #[inline(always)]
+    pub(super) fn is_equal(&self, other: &Self) -> Mask<M::Word> {
+        self.minus(other).carry().is_zero()
+    }
+
+    /// As a table keeps it.
+    #[inline(always)]
+    pub(super) fn stored(&self) -> Stored<M> {
+        Stored(M::compress(&self.0))
+    }
+
+    pub(super) fn is_reduced(&self) -> bool {
+        below(self.0.as_ref(), M::REDUCED.as_ref())
+    }
+}
+
+impl<M: Machine> Zeroize for Field<M> {
+    fn zeroize(&mut self) {
+        self.0.as_mut().iter_mut().zeroize();
+    }
+}
+
+/// Whether every lane of every limb is below its bound, which is 2^63 at most.
+fn below<W: Word>(limbs: &[W], bounds: &[u64]) -> bool {
+    limbs.iter().zip(bounds).all(|(limb, bound)| limb.or(limb.like(bound - 1).minus(*limb)).highest_bits() == 0)
+}
+
+impl<M: Machine> Sum<M> {
+    /// `self` + `other`
+    #[inline(always)]
+    pub(super) fn plus(&self, other: &Self) -> Self {
         let mut limbs = self.0;
-        for (limb, other) in limbs.iter_mut().zip(other.0) {
-            *limb = mask.add(*limb, other);
+        for (limb, other) in limbs.as_mut().iter_mut().zip(other.0.as_ref()) {
+            *limb = limb.plus(*other);
         }
         Self(limbs)
     }
-}
-
-/// `other` in the lanes of `mask`, `limbs` in the others.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn blend(mask: Mask, limbs: &[Word; 5], other: &[Word; 5]) -> [Word; 5] {
-    let mut chosen = *limbs;
-    for (limb, other) in chosen.iter_mut().zip(other) {
-        *limb = mask.choose(*limb, *other);
-    }
-    chosen
-}
-
-impl Sum {
-    /// Zero, as `MULTIPLE`·p.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn multiple_of_p<const MULTIPLE: u64>() -> Self {
-        Self(Field::splat(&[P[0] * MULTIPLE, P[1] * MULTIPLE, P[2] * MULTIPLE, P[3] * MULTIPLE, P[4] * MULTIPLE]).0)
-    }
-
-    /// `self` + `other`
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn plus(&self, other: &Self) -> Sum {
-        let mut limbs = self.0;
-        for (limb, other) in limbs.iter_mut().zip(other.0) {
-            *limb = add(*limb, other);
-        }
-        Sum(limbs)
-    }
 
     /// `self` − `other`, where `self` holds a multiple of p all of whose limbs exceed `other`'s.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn minus(&self, other: &Self) -> Sum {
+    #[inline(always)]
+    pub(super) fn minus(&self, other: &Self) -> Self {
         let mut limbs = self.0;
-        for (limb, other) in limbs.iter_mut().zip(other.0) {
-            debug_assert_eq!(_mm512_cmplt_epu64_mask(*limb, other), 0, "a limb would go below zero");
-            *limb = sub(*limb, other);
+        for (limb, other) in limbs.as_mut().iter_mut().zip(other.0.as_ref()) {
+            *limb = limb.minus(*other);
+            // All are below 2^63, so that the sign tells.
+            debug_assert_eq!(limb.highest_bits(), 0, "a limb would go below zero");
         }
-        Sum(limbs)
+        Self(limbs)
+    }
+
+    /// −`self`, where `self` is the sum of two products at most.
+    #[inline(always)]
+    pub(super) fn negated(&self) -> Self {
+        self.taken_from(&M::ABOVE_PRODUCT, 2)
+    }
+
+    /// `times` · `above` − `self`
+    #[inline(always)]
+    fn taken_from(&self, above: &M::Integers, times: u64) -> Self {
+        let mut limbs = self.0;
+        for (limb, above) in limbs.as_mut().iter_mut().zip(above.as_ref()) {
+            *limb = limb.like(times * above).minus(*limb);
+            debug_assert_eq!(limb.highest_bits(), 0, "a limb would go below zero");
+        }
+        Self(limbs)
     }
 
     /// `other` in the lanes of `mask`, `self` in the others.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn or_where(&self, mask: Mask, other: &Self) -> Self {
-        Self(blend(mask, &self.0, &other.0))
+    #[inline(always)]
+    pub(super) fn or_where(&self, mask: Mask<M::Word>, other: &Self) -> Self {
+        let mut limbs = self.0;
+        for (limb, other) in limbs.as_mut().iter_mut().zip(other.0.as_ref()) {
+            *limb = mask.0.choose(*limb, *other);
+        }
+        Self(limbs)
     }
 
-    /// All five carries at once.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn carry(&self) -> Field {
-        debug_assert!(below(&self.0, SUM_MAX), "a limb is too large to be carried");
-        let [x0, x1, x2, x3, x4] = self.0;
-        let mask = splat(LIMB_MASK);
-        let low = |x: Word| _mm512_and_si512(x, mask);
-        let up = |x: Word| _mm512_srli_epi64::<51>(x);
-        Field([
-            lo(low(x0), up(x4), splat(19)),
-            add(low(x1), up(x0)),
-            add(low(x2), up(x1)),
-            add(low(x3), up(x2)),
-            add(low(x4), up(x3)),
-        ])
+    #[inline(always)]
+    pub(super) fn carry(&self) -> Field<M> {
+        debug_assert!(below(self.0.as_ref(), &[SUM_MAX; 16]), "a limb is too large to be carried");
+        Field(M::carry(&self.0))
+    }
+}
+
+impl<M: Machine> Stored<M> {
+    #[inline(always)]
+    pub(super) fn zero(machine: M) -> Self {
+        Self([M::Word::splat(machine, 0); 5])
+    }
+
+    /// `other` in the lanes of `mask`, where `self` must be [`zero`](Self::zero); `self` in the others.
+    #[inline(always)]
+    pub(super) fn and_where(&self, mask: Mask<M::Word>, other: &Self) -> Self {
+        let mut words = self.0;
+        for (word, other) in words.iter_mut().zip(other.0) {
+            *word = mask.0.add_where(*word, other);
+        }
+        Self(words)
+    }
+
+    #[inline(always)]
+    pub(super) fn field(&self) -> Field<M> {
+        Field(M::expand(&self.0))
+    }
+}
+
+impl<M: Machine> Zeroize for Stored<M> {
+    fn zeroize(&mut self) {
+        self.0.zeroize();
     }
 }

@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 
+use super::numbers::Open;
 use super::*;
+use crate::crypto::simd::multiply::Fill;
+use crate::crypto::simd::vector::Step;
 
 /// The best of several runs, in microseconds per row of a block.
 fn time(what: &str, mut work: impl FnMut()) {
@@ -17,10 +20,11 @@ fn time(what: &str, mut work: impl FnMut()) {
     println!("{what:<48} {:8.3} µs", best.fold(f64::INFINITY, f64::min));
 }
 
-#[test]
-#[ignore = "prints times"]
-fn figures_of_each_step() {
-    let Some(ifma) = kernel() else { return };
+on_each_machine! {
+    #[ignore = "prints times"] figures_of_each_step;
+}
+
+fn figures_of_each_step<M: Open>(machine: M) {
     let mut rng = rng(1);
     let scalar = SecretScalar::random(&mut rng);
     let uniform = uniform(BLOCK_ROWS, &mut rng);
@@ -32,7 +36,7 @@ fn figures_of_each_step() {
     let messages: Vec<_> = names.iter().map(|name| domain.identifier(name.as_bytes())).collect();
     let (mut digests, mut encodings) = (uniform.clone(), elements.clone());
 
-    for (name, kernel) in [("ours", &ifma as &dyn Kernel), ("dalek in blocks", &Dalek)] {
+    for (name, kernel) in [(M::NAME, &machine as &dyn Kernel), ("dalek in blocks", &Dalek)] {
         let of = |what: &str| format!("{name}: {what}");
         time(&of("hash"), || kernel.hash(&messages, &mut digests));
         time(&of("decode"), || kernel.check(&elements).unwrap());
@@ -45,8 +49,7 @@ fn figures_of_each_step() {
         time(&of("map, multiply, encode"), || kernel.map_mul_encode(&uniform, &scalar, &mut encodings));
     }
 
-    // SAFETY: `kernel` gave one, so the processor has the instructions.
-    unsafe { steps(&elements, &uniform, &scalar) };
+    steps(machine, &elements, &uniform, &scalar);
 
     let points: Vec<_> = elements.iter().map(|bytes| CompressedRistretto(*bytes).decompress().unwrap()).collect();
     let plain = scalar.reveal();
@@ -55,20 +58,50 @@ fn figures_of_each_step() {
     time("dalek: encode in blocks", || _ = black_box(RistrettoPoint::double_and_compress_batch(&points)));
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn steps(elements: &[Encoding], uniform: &[Uniform], scalar: &SecretScalar) {
-    let points = decode(elements).unwrap();
-    let digits = Digits::of(&scalar.reveal());
-    let mut table = Table::new();
-    let halves: Vec<_> = points.iter().map(|point| multiply(point, &digits, &mut table)).collect();
-    let mut encodings = elements.to_vec();
-    time("ours: map", || uniform.chunks(LANES).for_each(|rows| _ = black_box(ristretto::map_uniform(rows))));
-    time("ours: table", || points.iter().for_each(|point| table.fill(point)));
-    time("ours: 64 look-ups", || {
-        for _ in 0..64 * points.len() {
-            black_box(table.look_up(field::splat(black_box(3))));
+/// As many look-ups as a multiplication has.
+struct LookUps<'a, M: Machine>(&'a Table<M>, &'a M::Lanes);
+
+impl<M: Machine> Step<M> for LookUps<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn go(self, machine: M) {
+        for _ in 0..64 {
+            black_box(self.0.look_up(machine, black_box(self.1)));
         }
+    }
+}
+
+/// As many doubles as a multiplication has.
+struct Doubles<M: Machine>(Projective<Field<M>>);
+
+impl<M: Machine> Step<M> for Doubles<M> {
+    type Output = Projective<Field<M>>;
+
+    #[inline(always)]
+    fn go(self, _machine: M) -> Self::Output {
+        let mut double = self.0;
+        for _ in 0..252 {
+            double = double.double().projective();
+        }
+        double
+    }
+}
+
+fn steps<M: Open>(machine: M, elements: &[Encoding], uniform: &[Uniform], scalar: &SecretScalar) {
+    let points = decode(machine, elements).unwrap();
+    let digits = Digits::of(&scalar.reveal());
+    let mut table = Table::new(machine);
+    let halves: Vec<_> = points.iter().map(|point| multiply(machine, point, &digits, &mut table)).collect();
+    let mut encodings = elements.to_vec();
+    let digit = M::Lanes::default();
+    let of = |what: &str| format!("{}: {what}", M::NAME);
+    time(&of("map"), || uniform.chunks(M::LANES).for_each(|rows| _ = black_box(machine.run(MapUniform(rows)))));
+    time(&of("table"), || points.iter().for_each(|point| machine.run(Fill { table: &mut table, point })));
+    time(&of("64 look-ups"), || points.iter().for_each(|_| machine.run(LookUps(&table, &digit))));
+    time(&of("252 doubles"), || halves.iter().for_each(|half| _ = black_box(machine.run(Doubles(*half)))));
+    time(&of("multiply"), || {
+        points.iter().for_each(|point| _ = black_box(multiply(machine, point, &digits, &mut table)));
     });
-    time("ours: multiply", || points.iter().for_each(|point| _ = black_box(multiply(point, &digits, &mut table))));
-    time("ours: encode", || ristretto::encode_doubled(&halves, &mut encodings));
+    time(&of("encode"), || machine.run(EncodeDoubled { halves: &halves, encodings: &mut encodings }));
 }

@@ -1,16 +1,33 @@
-//! The kernel against curve25519-dalek byte for byte, its field against big integers, its bounds at their edges.
+//! The kernels against curve25519-dalek byte for byte, their field against big integers, their bounds at their edges.
 //!
-//! On a machine without the instructions these tests pass by doing nothing, and say so.
+//! On a machine without a kernel's instructions its tests pass by doing nothing, and say so.
 
 #![allow(clippy::print_stdout, reason = "tests that were passed over say so; times are there to be read")]
 
 use curve25519_dalek::scalar::Scalar;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
+use sha2::{Digest, Sha512};
 
 use super::*;
 use crate::crypto::HashDomain;
 use crate::crypto::kernel::{BLOCK_ROWS, Dalek};
+
+/// Each function as a test of each machine.
+macro_rules! on_each_machine {
+    ($($(#[$attribute:meta])* $test:ident;)*) => {
+        mod ifma {
+            $(#[test] $(#[$attribute])* fn $test() {
+                crate::crypto::simd::tests::on::<crate::crypto::simd::Ifma>(super::$test);
+            })*
+        }
+        mod avx2 {
+            $(#[test] $(#[$attribute])* fn $test() {
+                crate::crypto::simd::tests::on::<crate::crypto::simd::Avx2>(super::$test);
+            })*
+        }
+    };
+}
 
 mod arithmetic;
 mod figures;
@@ -18,13 +35,12 @@ mod numbers;
 mod oracle;
 mod secrets;
 
-/// The kernel where there is one.
-fn kernel() -> Option<Ifma> {
-    let kernel = Ifma::detect();
-    if kernel.is_none() {
-        println!("passed over: no AVX-512 IFMA");
+/// Runs a test, if this processor has the instructions.
+fn on<M: numbers::Open>(test: impl FnOnce(M)) {
+    match M::detect() {
+        Some(machine) => test(machine),
+        None => println!("passed over: no {}", M::NAME),
     }
-    kernel
 }
 
 fn rng(seed: u64) -> ChaCha20Rng {

@@ -2,26 +2,69 @@
 
 use num_bigint::BigUint;
 
-use crate::crypto::simd::LANES;
+use crate::crypto::simd::constants::ZERO;
 use crate::crypto::simd::field::{Field, Mask};
-use crate::crypto::simd::limbs::{Lanes, limbs};
+use crate::crypto::simd::vector::{Machine, Word};
+use crate::crypto::simd::{Avx2, Ifma};
 
-/// Eight integers below 2^320, by their limbs.
-pub(super) type Limbs = [[u64; 5]; LANES];
+/// A machine whose limbs a test may look into.
+pub(super) trait Open: Machine {
+    /// The name in messages.
+    const NAME: &'static str;
+    /// The bit at which each limb begins.
+    const BITS: &'static [u32];
+
+    fn detect() -> Option<Self>;
+}
+
+impl Open for Ifma {
+    const NAME: &'static str = "AVX-512 IFMA";
+    const BITS: &'static [u32] = &[0, 51, 102, 153, 204];
+
+    fn detect() -> Option<Self> {
+        Self::detect()
+    }
+}
+
+impl Open for Avx2 {
+    const NAME: &'static str = "AVX2";
+    const BITS: &'static [u32] = &[0, 26, 51, 77, 102, 128, 153, 179, 204, 230];
+
+    fn detect() -> Option<Self> {
+        Self::detect()
+    }
+}
+
+/// The limbs of one lane's integer.
+pub(super) type Limbs = Vec<u64>;
+
+/// The low bits that make limb `i`.
+pub(super) fn limb_mask<M: Open>(i: usize) -> u64 {
+    let end = M::BITS.get(i + 1).unwrap_or(&255);
+    (1 << (end - M::BITS[i])) - 1
+}
+
+/// The limbs of p.
+pub(super) fn limbs_of_p<M: Open>() -> Limbs {
+    let mut limbs: Limbs = (0..M::BITS.len()).map(limb_mask::<M>).collect();
+    limbs[0] -= 18;
+    limbs
+}
 
 pub(super) fn p() -> BigUint {
     (BigUint::from(1u8) << 255u8) - 19u8
 }
 
-/// Σ limb·2^(51·i)
-pub(super) fn integer(limbs: &[u64; 5]) -> BigUint {
-    limbs.iter().rev().fold(BigUint::ZERO, |sum, limb| (sum << 51u8) + limb)
+/// Σ limb·2^bit
+pub(super) fn integer<M: Open>(limbs: &[u64]) -> BigUint {
+    limbs.iter().zip(M::BITS).map(|(limb, bit)| BigUint::from(*limb) << *bit).sum()
 }
 
-pub(super) fn element(number: &BigUint) -> [u64; 5] {
-    let mut words = (number % p()).to_u64_digits();
-    words.resize(4, 0);
-    limbs([words[0], words[1], words[2], words[3]])
+/// The limbs below 2^255 of a number modulo p.
+pub(super) fn element<M: Open>(number: &BigUint) -> Limbs {
+    let number = number % p();
+    let limb = |i: usize| (&number >> M::BITS[i]) & BigUint::from(limb_mask::<M>(i));
+    (0..M::BITS.len()).map(|i| limb(i).try_into().unwrap()).collect()
 }
 
 pub(super) fn inverse(x: &BigUint) -> BigUint {
@@ -54,43 +97,41 @@ pub(super) fn d() -> BigUint {
     minus(&BigUint::ZERO, &fraction)
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn pack(elements: &Limbs) -> Field {
-    let mut words = [Lanes::default(); 5];
-    for (lane, limbs) in elements.iter().enumerate() {
-        for (word, limb) in words.iter_mut().zip(limbs) {
-            word.0[lane] = *limb;
-        }
+/// A word of these integers.
+pub(super) fn word<M: Machine>(machine: M, integers: impl IntoIterator<Item = u64>) -> M::Word {
+    let mut lanes = M::Lanes::default();
+    for (lane, integer) in lanes.as_mut().iter_mut().zip(integers) {
+        *lane = integer;
     }
-    Field([words[0].load(), words[1].load(), words[2].load(), words[3].load(), words[4].load()])
+    M::Word::load(machine, &lanes)
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn unpack(field: &Field) -> Limbs {
-    let [w0, w1, w2, w3, w4] = field.0;
-    let words = [Lanes::store(w0), Lanes::store(w1), Lanes::store(w2), Lanes::store(w3), Lanes::store(w4)];
-    let mut elements = Limbs::default();
-    for (lane, limbs) in elements.iter_mut().enumerate() {
-        *limbs = words.map(|word| word.0[lane]);
+/// The element of each lane, by its limbs.
+pub(super) fn pack<M: Open>(machine: M, elements: &[Limbs]) -> Field<M> {
+    let mut field = Field::splat(machine, &ZERO);
+    for (i, limb) in field.0.as_mut().iter_mut().enumerate() {
+        *limb = word(machine, elements.iter().map(|limbs| limbs[i]));
     }
-    elements
+    field
+}
+
+/// The limbs of each lane.
+pub(super) fn unpack<M: Machine>(limbs: &M::Limbs) -> Vec<Limbs> {
+    let words: Vec<M::Lanes> = limbs.as_ref().iter().map(|limb| limb.store()).collect();
+    (0..M::LANES).map(|lane| words.iter().map(|word| word.as_ref()[lane]).collect()).collect()
 }
 
 /// The same number in all lanes.
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn everywhere(number: &BigUint) -> Field {
-    pack(&[element(number); LANES])
+pub(super) fn everywhere<M: Open>(machine: M, number: &BigUint) -> Field<M> {
+    pack(machine, &vec![element::<M>(number); M::LANES])
 }
 
 /// The number in each lane, below p.
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn numbers(field: &Field) -> Vec<BigUint> {
-    unpack(field).iter().map(|limbs| integer(limbs) % p()).collect()
+pub(super) fn numbers<M: Open>(field: &Field<M>) -> Vec<BigUint> {
+    unpack::<M>(&field.0).iter().map(|limbs| integer::<M>(limbs) % p()).collect()
 }
 
 /// The lanes of these bits.
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-pub(super) fn lanes_of(bits: u8) -> Mask {
-    let lanes = std::array::from_fn(|lane| if bits >> lane & 1 == 1 { u64::MAX } else { 0 });
-    Mask::of_negative(Lanes(lanes).load())
+pub(super) fn lanes_of<M: Machine>(machine: M, bits: u8) -> Mask<M::Word> {
+    Mask::of_negative(word(machine, (0..M::LANES).map(|lane| u64::from(bits >> lane & 1) << 63)))
 }

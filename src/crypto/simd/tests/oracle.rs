@@ -4,12 +4,21 @@ use curve25519_dalek::constants::RISTRETTO_BASEPOINT_COMPRESSED;
 use curve25519_dalek::ristretto::CompressedRistretto;
 use num_bigint::BigUint;
 
-use super::numbers::{d, inverse, is_square, minus, p, root};
+use super::numbers::{Open, d, inverse, is_square, minus, p, root};
 use super::*;
+
+on_each_machine! {
+    random_rows_are_what_dalek_makes_of_them;
+    blocks_of_every_length_are_what_dalek_makes_of_them;
+    scalars_at_the_edges_are_what_dalek_makes_of_them;
+    the_map_at_its_edges_is_what_dalek_makes_of_it;
+    every_lane_is_decoded_or_refused_as_dalek_would;
+    hashes_of_every_length_are_those_of_fips_180;
+}
 
 /// How many random rows the comparison takes: a million and more belong to a release build, by this variable.
 const ROWS_VARIABLE: &str = "DATAFUSION_PSI_ORACLE_ROWS";
-const ROWS: usize = 4_000;
+const ROWS: usize = 20_000;
 
 /// What a kernel makes of these rows, and under these scalars.
 fn outcome(kernel: &dyn Kernel, uniform: &[Uniform], scalar: &SecretScalar, scalars: &[Scalar]) -> [Vec<Encoding>; 4] {
@@ -26,9 +35,7 @@ fn outcome(kernel: &dyn Kernel, uniform: &[Uniform], scalar: &SecretScalar, scal
     [mapped, doubled, evaluated, padded]
 }
 
-#[test]
-fn random_rows_are_what_dalek_makes_of_them() {
-    let Some(ifma) = kernel() else { return };
+fn random_rows_are_what_dalek_makes_of_them<M: Open>(machine: M) {
     let rows = std::env::var(ROWS_VARIABLE).map_or(ROWS, |rows| rows.parse().unwrap());
     let mut rng = rng(60);
     for start in (0..rows).step_by(BLOCK_ROWS) {
@@ -36,27 +43,23 @@ fn random_rows_are_what_dalek_makes_of_them() {
         let scalar = SecretScalar::random(&mut rng);
         let scalars: Vec<Scalar> = uniform.iter().map(|_| Scalar::random(&mut rng)).collect();
         assert!(
-            outcome(&ifma, &uniform, &scalar, &scalars) == outcome(&Dalek, &uniform, &scalar, &scalars),
+            outcome(&machine, &uniform, &scalar, &scalars) == outcome(&Dalek, &uniform, &scalar, &scalars),
             "rows {start} and on"
         );
     }
 }
 
-#[test]
-fn blocks_of_every_length_are_what_dalek_makes_of_them() {
-    let Some(ifma) = kernel() else { return };
+fn blocks_of_every_length_are_what_dalek_makes_of_them<M: Open>(machine: M) {
     let mut rng = rng(61);
-    for rows in (0..=2 * 2 * LANES + 1).chain([BLOCK_ROWS - 1]) {
+    for rows in (0..=2 * 2 * M::LANES + 1).chain([BLOCK_ROWS - 1]) {
         let uniform = uniform(rows, &mut rng);
         let scalar = SecretScalar::random(&mut rng);
         let scalars: Vec<Scalar> = (0..rows).map(|_| Scalar::random(&mut rng)).collect();
-        assert_eq!(outcome(&ifma, &uniform, &scalar, &scalars), outcome(&Dalek, &uniform, &scalar, &scalars));
+        assert_eq!(outcome(&machine, &uniform, &scalar, &scalars), outcome(&Dalek, &uniform, &scalar, &scalars));
     }
 }
 
-#[test]
-fn scalars_at_the_edges_are_what_dalek_makes_of_them() {
-    let Some(ifma) = kernel() else { return };
+fn scalars_at_the_edges_are_what_dalek_makes_of_them<M: Open>(machine: M) {
     let powers = (0..253u32).map(|k| {
         let mut bytes = [0; 32];
         bytes[k as usize / 8] = 1 << (k % 8);
@@ -73,14 +76,14 @@ fn scalars_at_the_edges_are_what_dalek_makes_of_them() {
         let mut elements = vec![[0; 32]; scalars.len()];
         Dalek.map_mul_encode(&uniform(scalars.len(), &mut rng), &SecretScalar::random(&mut rng), &mut elements);
         let [mut ours, mut theirs] = [vec![[1; 32]; scalars.len()], vec![[2; 32]; scalars.len()]];
-        assert_eq!(ifma.decode_mul_each_encode(&elements, scalars, &mut ours), Ok(()));
+        assert_eq!(machine.decode_mul_each_encode(&elements, scalars, &mut ours), Ok(()));
         assert_eq!(Dalek.decode_mul_each_encode(&elements, scalars, &mut theirs), Ok(()));
         assert_eq!(ours, theirs);
     }
     // Zero times anything is the identity, and leaves its block alone.
     let elements = [RISTRETTO_BASEPOINT_COMPRESSED.to_bytes(); 3];
     let mut encodings = [[9; 32]; 3];
-    ifma.decode_mul_each_encode(&elements, &[Scalar::ONE, Scalar::ZERO, Scalar::ONE], &mut encodings).unwrap();
+    machine.decode_mul_each_encode(&elements, &[Scalar::ONE, Scalar::ZERO, Scalar::ONE], &mut encodings).unwrap();
     assert_eq!(encodings, [elements[0], [0; 32], elements[0]]);
 }
 
@@ -111,9 +114,7 @@ fn edges_of_the_map() -> Vec<[u8; 32]> {
     edges
 }
 
-#[test]
-fn the_map_at_its_edges_is_what_dalek_makes_of_it() {
-    let Some(ifma) = kernel() else { return };
+fn the_map_at_its_edges_is_what_dalek_makes_of_it<M: Open>(machine: M) {
     let edges = edges_of_the_map();
     let mut uniform = Vec::new();
     for first in &edges {
@@ -127,10 +128,10 @@ fn the_map_at_its_edges_is_what_dalek_makes_of_it() {
     let scalar = SecretScalar::random(&mut rng(63));
     for uniform in uniform.chunks(BLOCK_ROWS) {
         let [mut ours, mut theirs] = [vec![[1; 32]; uniform.len()], vec![[2; 32]; uniform.len()]];
-        ifma.map_mul_encode(uniform, &scalar, &mut ours);
+        machine.map_mul_encode(uniform, &scalar, &mut ours);
         Dalek.map_mul_encode(uniform, &scalar, &mut theirs);
         assert_eq!(ours, theirs);
-        ifma.map_double_encode(uniform, &mut ours);
+        machine.map_double_encode(uniform, &mut ours);
         Dalek.map_double_encode(uniform, &mut theirs);
         assert_eq!(ours, theirs);
     }
@@ -157,9 +158,7 @@ fn edges_of_decoding() -> Vec<[u8; 32]> {
     numbers.iter().map(bytes_of).chain(high).collect()
 }
 
-#[test]
-fn every_lane_is_decoded_or_refused_as_dalek_would() {
-    let Some(ifma) = kernel() else { return };
+fn every_lane_is_decoded_or_refused_as_dalek_would<M: Open>(machine: M) {
     let mut candidates = edges_of_decoding();
     let mut rng = rng(64);
     for _ in 0..200 {
@@ -174,28 +173,26 @@ fn every_lane_is_decoded_or_refused_as_dalek_would() {
     let (mut valid, mut lane) = (0, 0);
     for candidate in &candidates {
         // Elsewhere, valid rows: whatever is refused is this one.
-        lane = (lane + 1) % (2 * LANES + 3);
-        let mut elements = [good; 2 * LANES + 3];
+        lane = (lane + 1) % (2 * M::LANES + 3);
+        let mut elements = vec![good; 2 * M::LANES + 3];
         elements[lane] = *candidate;
-        assert_eq!(ifma.check(&elements), Dalek.check(&elements), "{candidate:02x?} in lane {lane}");
-        valid += usize::from(ifma.check(&elements).is_ok());
+        assert_eq!(machine.check(&elements), Dalek.check(&elements), "{candidate:02x?} in lane {lane}");
+        valid += usize::from(machine.check(&elements).is_ok());
     }
     assert!(valid > 150 && candidates.len() - valid > 150, "of both kinds: {valid} of {}", candidates.len());
     // And all of them at once: the first is named, with its reason.
     for rows in 1..60 {
         for elements in candidates.chunks(rows) {
-            assert_eq!(ifma.check(elements), Dalek.check(elements));
+            assert_eq!(machine.check(elements), Dalek.check(elements));
         }
     }
     let mut unused = [[0; 32]; 2];
     let refused = Err(InvalidRow { row: 1, reason: InvalidEncoding::Identity });
-    assert_eq!(ifma.decode_mul_each_encode(&[good, [0; 32]], &[Scalar::ONE; 2], &mut unused), refused);
+    assert_eq!(machine.decode_mul_each_encode(&[good, [0; 32]], &[Scalar::ONE; 2], &mut unused), refused);
     assert!(CompressedRistretto(good).decompress().is_some());
 }
 
-#[test]
-fn hashes_of_every_length_are_those_of_fips_180() {
-    let Some(ifma) = kernel() else { return };
+fn hashes_of_every_length_are_those_of_fips_180<M: Open>(machine: M) {
     let domain = HashDomain::new(3, b"transcript");
     let identifiers: Vec<Vec<u8>> =
         (0..300usize).map(|bytes| (0..bytes).map(|i| (i * 7 + bytes) as u8).collect()).collect();
@@ -205,7 +202,7 @@ fn hashes_of_every_length_are_those_of_fips_180() {
         let messages: Vec<_> = order.iter().map(|row| domain.identifier(&identifiers[*row])).collect();
         for rows in [0, 1, 7, 8, 9, 300] {
             let mut digests = vec![[0; 64]; rows];
-            ifma.hash(&messages[..rows], &mut digests);
+            Kernel::hash(&machine, &messages[..rows], &mut digests);
             for (message, digest) in messages.iter().zip(&digests) {
                 let whole = [message.head(), message.body()].concat();
                 assert_eq!(digest[..], Sha512::digest(&whole)[..], "{} bytes", whole.len());

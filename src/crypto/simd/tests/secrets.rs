@@ -5,11 +5,26 @@ use std::time::Instant;
 use num_bigint::BigInt;
 
 use super::*;
-use crate::crypto::simd::field::{Mask, splat};
-use crate::crypto::simd::limbs::Lanes;
-use crate::crypto::simd::multiply::recode;
+use crate::crypto::simd::field::Mask;
+use crate::crypto::simd::multiply::{Fill, recode};
 use crate::crypto::simd::point::Addend;
-use crate::crypto::simd::tests::numbers::numbers;
+use crate::crypto::simd::tests::numbers::{Open, numbers};
+use crate::crypto::simd::vector::Step;
+
+on_each_machine! {
+    a_look_up_gives_each_lane_the_entry_of_its_own_digit;
+    #[ignore = "prints times: cargo test --release time_does_not_tell -- --ignored --nocapture --test-threads=1"]
+    time_does_not_tell_scalars_or_digits_apart;
+}
+
+/// A digit per lane.
+fn lanes<M: Machine>(digits: &[i64]) -> M::Lanes {
+    let mut lanes = M::Lanes::default();
+    for (lane, digit) in lanes.as_mut().iter_mut().zip(digits) {
+        *lane = digit.cast_unsigned();
+    }
+    lanes
+}
 
 #[test]
 fn digits_are_small_and_add_up_to_their_scalar() {
@@ -25,33 +40,23 @@ fn digits_are_small_and_add_up_to_their_scalar() {
     }
 }
 
-#[test]
-fn a_look_up_gives_each_lane_the_entry_of_its_own_digit() {
-    if kernel().is_none() {
-        return;
-    }
-    // SAFETY: `kernel` gave one, so the processor has the instructions.
-    unsafe { check_look_ups() }
-}
-
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn check_look_ups() {
+fn a_look_up_gives_each_lane_the_entry_of_its_own_digit<M: Open>(machine: M) {
     let mut rng = rng(81);
-    let point = ristretto::map_uniform(&uniform(LANES, &mut rng));
-    let mut table = Table::new();
-    table.fill(&point);
+    let point = machine.run(MapUniform(&uniform(M::LANES, &mut rng)));
+    let mut table = Table::new(machine);
+    machine.run(Fill { table: &mut table, point: &point });
     // Multiples one by one.
-    let mut multiples = vec![Extended::identity()];
+    let mut multiples = vec![Extended::identity(machine)];
     for k in 0..8 {
-        multiples.push(multiples[k].add(&point.addend(), Mask::none()).extended());
+        multiples.push(multiples[k].add(&point.addend(machine), Mask::none(machine)).extended());
     }
     for turn in 0..17i64 {
-        let digits: [i64; LANES] = std::array::from_fn(|lane| (turn + 2 * lane as i64) % 17 - 8);
-        let (addend, negative) = table.look_up(Lanes(digits.map(i64::cast_unsigned)).load());
+        let digits: Vec<i64> = (0..M::LANES).map(|lane| (turn + 2 * lane as i64) % 17 - 8).collect();
+        let (addend, negative) = table.look_up(machine, &lanes::<M>(&digits));
         for (lane, digit) in digits.iter().enumerate() {
             assert_eq!(negative.bits() >> lane & 1 == 1, *digit < 0);
             // The same point, whatever its coordinates are scaled by: (Y + X)/(2Z) and so on.
-            let expected = multiples[digit.unsigned_abs() as usize].addend();
+            let expected = multiples[digit.unsigned_abs() as usize].addend(machine);
             let Addend { y_plus_x, y_minus_x, twice_z, twice_dt } = expected;
             for (ours, theirs) in
                 [(&addend.y_plus_x, &y_plus_x), (&addend.y_minus_x, &y_minus_x), (&addend.twice_dt, &twice_dt)]
@@ -88,38 +93,39 @@ fn welch(times: &[Vec<f64>; 2]) -> f64 {
     (first.0 - second.0) / (first.1 + second.1).sqrt()
 }
 
-#[test]
-#[ignore = "prints times: cargo test --release time_does_not_tell -- --ignored --nocapture"]
-fn time_does_not_tell_scalars_or_digits_apart() {
-    if kernel().is_none() {
-        return;
+/// A look-up for each of these digits.
+struct LookUps<'a, M: Machine>(&'a Table<M>, &'a [M::Lanes]);
+
+impl<M: Machine> Step<M> for LookUps<'_, M> {
+    type Output = ();
+
+    #[inline(always)]
+    fn go(self, machine: M) {
+        for digit in self.1 {
+            std::hint::black_box(self.0.look_up(machine, std::hint::black_box(digit)));
+        }
     }
-    // SAFETY: `kernel` gave one, so the processor has the instructions.
-    unsafe { measure_classes() }
 }
 
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn measure_classes() {
+fn time_does_not_tell_scalars_or_digits_apart<M: Open>(machine: M) {
     const RUNS: usize = 200_000;
     let mut rng = rng(82);
-    let point = ristretto::map_uniform(&uniform(LANES, &mut rng));
-    let mut table = Table::new();
-    table.fill(&point);
+    let point = machine.run(MapUniform(&uniform(M::LANES, &mut rng)));
+    let mut table = Table::new(machine);
+    machine.run(Fill { table: &mut table, point: &point });
     // One digit throughout against random ones, 64 of them as in a multiplication; and random against random, for what
     // the machine itself makes of nothing.
     for fixed in [None, Some(0), Some(3), Some(-8)] {
         let mut times = [Vec::new(), Vec::new()];
-        let mut digits = [0i64; 64];
+        let mut digits = [M::Lanes::default(); 64];
         for _ in 0..RUNS {
             let class = (rng.next_u32() & 1) as usize;
             for digit in &mut digits {
                 let random = i64::from(rng.next_u32() % 16) - 8;
-                *digit = [fixed.unwrap_or(random), random][class];
+                *digit = lanes::<M>(&vec![[fixed.unwrap_or(random), random][class]; M::LANES]);
             }
             let start = Instant::now();
-            for digit in &digits {
-                std::hint::black_box(table.look_up(splat(std::hint::black_box(digit.cast_unsigned()))));
-            }
+            machine.run(LookUps(&table, &digits));
             times[class].push(start.elapsed().as_nanos() as f64);
         }
         println!("64 look-ups, {fixed:?} against random digits: t = {:.2}", welch(&times));
@@ -131,8 +137,8 @@ fn measure_classes() {
         let random = Scalar::random(&mut rng);
         let digits = Digits::of(&if class == 0 { Scalar::ONE } else { random });
         let start = Instant::now();
-        std::hint::black_box(multiply(&point, &digits, &mut table));
+        std::hint::black_box(multiply(machine, &point, &digits, &mut table));
         times[class].push(start.elapsed().as_nanos() as f64);
     }
-    println!("eight multiplications, by one against by random scalars: t = {:.2}", welch(&times));
+    println!("a group's multiplications, by one against by random scalars: t = {:.2}", welch(&times));
 }

@@ -1,12 +1,12 @@
 //! SHA-512 (FIPS 180-4) of eight messages at a time, each short enough for a single block.
 
-use std::arch::x86_64::*;
-
 use zeroize::Zeroize;
 
-use super::LANES;
-use super::field::{Word, splat};
-use super::limbs::Lanes;
+use super::word::Word;
+use super::{Ifma, LANES};
+use crate::crypto::simd::vector::{self, Word as _};
+
+type Lanes = vector::Lanes<LANES>;
 
 /// Bytes of a block.
 const BLOCK_BYTES: usize = 128;
@@ -137,10 +137,9 @@ impl Blocks {
     }
 
     /// The digest of each lane's message (section 6.4.2); its first rows go to `digests`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    pub(super) fn digest(&self, digests: &mut [[u8; 64]]) {
-        let hashed = self.compress();
+    #[inline(always)]
+    pub(super) fn digest(&self, machine: Ifma, digests: &mut [[u8; 64]]) {
+        let hashed = self.compress(machine);
         for (lane, digest) in digests.iter_mut().enumerate().take(LANES) {
             let (words, _) = digest.as_chunks_mut();
             for (word, lanes) in words.iter_mut().zip(&hashed) {
@@ -149,31 +148,35 @@ impl Blocks {
         }
     }
 
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-    fn compress(&self) -> [Lanes; 8] {
-        let mut schedule = [splat(0); BLOCK_WORDS];
+    #[inline(always)]
+    fn compress(&self, machine: Ifma) -> [Lanes; 8] {
+        let mut schedule = [Word::splat(machine, 0); BLOCK_WORDS];
         for (word, lanes) in schedule.iter_mut().zip(&self.0) {
-            *word = lanes.load();
+            *word = Word::load(machine, lanes);
         }
-        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = INITIAL.map(|word| splat(word));
+        let mut state = [Word::splat(machine, 0); 8];
+        for (word, initial) in state.iter_mut().zip(INITIAL) {
+            *word = Word::splat(machine, initial);
+        }
+        let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = state;
         for rounds in 0..ROUND_CONSTANTS.len() / BLOCK_WORDS {
             for t in 0..BLOCK_WORDS {
                 if rounds > 0 {
                     let (near, far) = (schedule[(t + 14) % BLOCK_WORDS], schedule[(t + 1) % BLOCK_WORDS]);
-                    let old = add(schedule[t], schedule[(t + 9) % BLOCK_WORDS]);
-                    schedule[t] = add(add(old, small_sigma_1(near)), small_sigma_0(far));
+                    let old = schedule[t].plus(schedule[(t + 9) % BLOCK_WORDS]);
+                    schedule[t] = old.plus(small_sigma_1(near)).plus(small_sigma_0(far));
                 }
-                let word = add(schedule[t], splat(ROUND_CONSTANTS[BLOCK_WORDS * rounds + t]));
-                let t1 = add(add(add(h, word), choose(e, f, g)), big_sigma_1(e));
-                let t2 = add(big_sigma_0(a), majority(a, b, c));
-                (h, g, f, e) = (g, f, e, add(d, t1));
-                (d, c, b, a) = (c, b, a, add(t1, t2));
+                let word = schedule[t].plus(Word::splat(machine, ROUND_CONSTANTS[BLOCK_WORDS * rounds + t]));
+                // Ch is f where e is set, else g.
+                let t1 = h.plus(word).plus(e.choose(g, f)).plus(big_sigma_1(e));
+                let t2 = big_sigma_0(a).plus(a.majority(b, c));
+                (h, g, f, e) = (g, f, e, d.plus(t1));
+                (d, c, b, a) = (c, b, a, t1.plus(t2));
             }
         }
         let mut hashed = [Lanes::default(); 8];
         for ((lanes, word), initial) in hashed.iter_mut().zip([a, b, c, d, e, f, g, h]).zip(INITIAL) {
-            *lanes = Lanes::store(add(word, splat(initial)));
+            *lanes = word.plus(Word::splat(machine, initial)).store();
         }
         hashed
     }
@@ -185,57 +188,26 @@ impl Drop for Blocks {
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn add(x: Word, y: Word) -> Word {
-    _mm512_add_epi64(x, y)
-}
-
-/// x ⊕ y ⊕ z. The constant of `vpternlogq` is the truth table, bit 4x + 2y + z of it.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn xor3(x: Word, y: Word, z: Word) -> Word {
-    _mm512_ternarylogic_epi64::<0b1001_0110>(x, y, z)
-}
-
-/// Ch: y where x is set, else z.
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn choose(x: Word, y: Word, z: Word) -> Word {
-    _mm512_ternarylogic_epi64::<0b1100_1010>(x, y, z)
-}
-
-/// Maj
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn majority(x: Word, y: Word, z: Word) -> Word {
-    _mm512_ternarylogic_epi64::<0b1110_1000>(x, y, z)
-}
-
 /// Σ0
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+#[inline(always)]
 fn big_sigma_0(x: Word) -> Word {
-    xor3(_mm512_ror_epi64::<28>(x), _mm512_ror_epi64::<34>(x), _mm512_ror_epi64::<39>(x))
+    x.rotated::<28>().xor3(x.rotated::<34>(), x.rotated::<39>())
 }
 
 /// Σ1
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+#[inline(always)]
 fn big_sigma_1(x: Word) -> Word {
-    xor3(_mm512_ror_epi64::<14>(x), _mm512_ror_epi64::<18>(x), _mm512_ror_epi64::<41>(x))
+    x.rotated::<14>().xor3(x.rotated::<18>(), x.rotated::<41>())
 }
 
 /// σ0
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+#[inline(always)]
 fn small_sigma_0(x: Word) -> Word {
-    xor3(_mm512_ror_epi64::<1>(x), _mm512_ror_epi64::<8>(x), _mm512_srli_epi64::<7>(x))
+    x.rotated::<1>().xor3(x.rotated::<8>(), x.down::<7>())
 }
 
 /// σ1
-#[inline]
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+#[inline(always)]
 fn small_sigma_1(x: Word) -> Word {
-    xor3(_mm512_ror_epi64::<19>(x), _mm512_ror_epi64::<61>(x), _mm512_srli_epi64::<6>(x))
+    x.rotated::<19>().xor3(x.rotated::<61>(), x.down::<6>())
 }
