@@ -103,7 +103,7 @@ mod spill;
 mod table;
 mod terms;
 
-pub use crate::crypto::{CurveMicros, curve_micros, kernel_name};
+pub use crate::crypto::{ChaCha20Rng, CurveMicros, curve_micros, kernel_name};
 pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
 pub use hello::{

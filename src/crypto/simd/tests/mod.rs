@@ -5,12 +5,11 @@
 #![allow(clippy::print_stdout, reason = "tests that were passed over say so; times are there to be read")]
 
 use curve25519_dalek::scalar::Scalar;
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use super::*;
-use crate::crypto::HashDomain;
 use crate::crypto::kernel::{BLOCK_ROWS, Dalek};
+use crate::crypto::{ChaCha20Rng, HashDomain};
 
 mod arithmetic;
 mod figures;
