@@ -140,13 +140,14 @@ impl Blocks {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
     pub(super) fn digest(&self, digests: &mut [[u8; 64]]) {
-        let hashed = self.compress();
+        let mut hashed = self.compress();
         for (lane, digest) in digests.iter_mut().enumerate().take(LANES) {
             let (words, _) = digest.as_chunks_mut();
             for (word, lanes) in words.iter_mut().zip(&hashed) {
                 *word = lanes.0[lane].to_be_bytes();
             }
         }
+        hashed.zeroize();
     }
 
     #[inline]

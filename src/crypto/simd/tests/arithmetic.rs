@@ -12,6 +12,7 @@ use crate::crypto::simd::constants::*;
 use crate::crypto::simd::field::{Field, LIMB_MASK, Mask, P, REDUCED, Sum};
 use crate::crypto::simd::limbs::Lanes;
 use crate::crypto::simd::point::{Addend, Completed, Extended, Projective};
+use crate::crypto::tests::cases;
 
 /// Limbs at which something ends: none, one, all of a limb's 51 bits, the largest that a field element may have.
 const EDGES: [u64; 7] = [0, 1, 18, P[0], LIMB_MASK, LIMB_MASK + 1, REDUCED - 1];
@@ -20,7 +21,7 @@ fn any_limb() -> impl Strategy<Value = u64> {
     prop_oneof![1 => prop::sample::select(&EDGES[..]), 2 => 0..REDUCED]
 }
 
-fn any_limbs() -> impl Strategy<Value = Limbs> {
+pub(super) fn any_limbs() -> impl Strategy<Value = Limbs> {
     let random = prop::array::uniform8(prop::array::uniform5(any_limb()));
     // Now and then all limbs of all lanes the same.
     prop_oneof![4 => random, 1 => prop::sample::select(&EDGES[..]).prop_map(|limb| [[limb; 5]; LANES])]
@@ -41,7 +42,7 @@ fn assert_numbers(field: &[BigUint], expected: impl Fn(usize) -> BigUint) {
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
-fn assert_reduced(field: &Field) {
+pub(super) fn assert_reduced(field: &Field) {
     assert!(unpack(field).as_flattened().iter().all(|limb| *limb < REDUCED));
 }
 
@@ -158,7 +159,7 @@ fn check_points(x: &Limbs, y: &Limbs) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn arithmetic_is_that_of_integers_modulo_p(x in any_limbs(), y in any_limbs()) {
@@ -178,7 +179,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(cases(8))]
 
     #[test]
     fn inverses_and_roots_are_those_of_integers_modulo_p(x in any_limbs(), y in any_limbs()) {

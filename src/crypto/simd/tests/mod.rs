@@ -13,6 +13,7 @@ use crate::crypto::{ChaCha20Rng, HashDomain};
 
 mod arithmetic;
 mod figures;
+mod fuzz;
 mod numbers;
 mod oracle;
 mod secrets;

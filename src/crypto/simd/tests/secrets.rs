@@ -89,7 +89,7 @@ fn welch(times: &[Vec<f64>; 2]) -> f64 {
 }
 
 #[test]
-#[ignore = "prints times: cargo test --release time_does_not_tell -- --ignored --nocapture"]
+#[ignore = "of a release build and a quiet machine: cargo test --release time_does_not_tell -- --ignored --nocapture"]
 fn time_does_not_tell_scalars_or_digits_apart() {
     if kernel().is_none() {
         return;
@@ -101,6 +101,9 @@ fn time_does_not_tell_scalars_or_digits_apart() {
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
 fn measure_classes() {
     const RUNS: usize = 200_000;
+    // Five times what a machine that others use shows where there is nothing.
+    const BOUND: f64 = 30.0;
+    let mut found = Vec::new();
     let mut rng = rng(82);
     let point = ristretto::map_uniform(&uniform(LANES, &mut rng));
     let mut table = Table::new();
@@ -122,7 +125,7 @@ fn measure_classes() {
             }
             times[class].push(start.elapsed().as_nanos() as f64);
         }
-        println!("64 look-ups, {fixed:?} against random digits: t = {:.2}", welch(&times));
+        found.push((format!("64 look-ups, {fixed:?} against random digits"), welch(&times)));
     }
 
     let mut times = [Vec::new(), Vec::new()];
@@ -134,5 +137,8 @@ fn measure_classes() {
         std::hint::black_box(multiply(&point, &digits, &mut table));
         times[class].push(start.elapsed().as_nanos() as f64);
     }
-    println!("eight multiplications, by one against by random scalars: t = {:.2}", welch(&times));
+    found.push(("eight multiplications, by one against by random scalars".to_owned(), welch(&times)));
+    found.iter().for_each(|(what, t)| println!("{what}: t = {t:.2}"));
+    let different: Vec<_> = found.iter().filter(|(_, t)| t.abs() >= BOUND).collect();
+    assert!(different.is_empty(), "time tells them apart: {different:?}");
 }
