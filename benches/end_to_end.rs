@@ -10,7 +10,8 @@
 //! preparation of the Parquet files included. *Curve* is the share of all CPU time that the curve operations account
 //! for: their number times their time per element, measured with one thread before the table. *Said* is what EXPLAIN
 //! says of the same question: seconds, megabytes up and down. `DATAFUSION_PSI_BENCH_MEMORY_MB=75` before it gives the answering
-//! party so much `memory_mb`.
+//! party so much `memory_mb`; `DATAFUSION_PSI_BENCH_AHEAD_MB=1024` so much `blind_ahead_mb`. With `DATAFUSION_PSI_BENCH_PAUSE_SECONDS=10` the
+//! question is put twice, so far apart, and the figures are those of the second time.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints its table")]
 
@@ -20,7 +21,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{Int64Array, LargeBinaryArray};
 use arrow::util::pretty::pretty_format_batches;
@@ -34,6 +35,8 @@ use parties::{Failure, Server, Tables, Usage, half_the_cores, write_parties};
 
 /// The environment variable that makes this program the asking party of one case.
 const CASE: &str = "DATAFUSION_PSI_BENCH_CASE";
+/// How long that party waits before it puts its question for the second time.
+const PAUSE: &str = "DATAFUSION_PSI_BENCH_PAUSE_SECONDS";
 /// Microseconds of blinding and evaluating, for that party.
 const CURVE: &str = "DATAFUSION_PSI_BENCH_CURVE";
 
@@ -134,17 +137,24 @@ fn ask(tables: Tables, folder: &Path) -> Result<(), Failure> {
     let asker = Asker::new(Arc::clone(&party), Budgets::in_memory(&party))?.with_observer(Arc::clone(&bytes) as _);
     let sql = tables.sql();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let (wall, total, explained) = runtime.block_on(async {
+    let (wall, total, explained, before) = runtime.block_on(async {
         let mut ctx = SessionContext::new();
         register_all(&mut ctx, Arc::new(asker))?;
         register_tables(&ctx, &party).await?;
+        let mut before = (0.0, 0.0);
+        if let Ok(pause) = std::env::var(PAUSE) {
+            ctx.sql(&sql).await?.collect().await?;
+            tokio::time::sleep(Duration::from_secs_f64(pause.parse()?)).await;
+            *bytes.0.lock().expect("nobody panics while adding") = (0, 0);
+            before = (Usage::of(std::process::id())?.cpu_seconds, Usage::of(server.pid())?.cpu_seconds);
+        }
         let began = Instant::now();
         let batches = ctx.sql(&sql).await?.collect().await?;
         let wall = began.elapsed().as_secs_f64();
         let column =
             batches[0].column(0).as_any().downcast_ref::<Int64Array>().ok_or("a sum of integers is a bigint")?;
         let explained = ctx.sql(&format!("EXPLAIN {sql}")).await?.collect().await?;
-        Ok::<_, Failure>((wall, column.value(0), pretty_format_batches(&explained)?.to_string()))
+        Ok::<_, Failure>((wall, column.value(0), pretty_format_batches(&explained)?.to_string(), before))
     })?;
     if total != tables.total() {
         return Err(format!("the sum is {total}, the truth {}", tables.total()).into());
@@ -159,15 +169,15 @@ fn ask(tables: Tables, folder: &Path) -> Result<(), Failure> {
         tables.answering,
         tables.matched(),
         said.time,
-        asking.cpu_seconds,
-        answering.cpu_seconds,
+        asking.cpu_seconds - before.0,
+        answering.cpu_seconds - before.1,
         up as f64 / 1e6,
         said.up,
         down as f64 / 1e6,
         said.down,
         asking.peak_mib,
         answering.peak_mib,
-        100.0 * curve_seconds(tables)? / (asking.cpu_seconds + answering.cpu_seconds)
+        100.0 * curve_seconds(tables)? / (asking.cpu_seconds + answering.cpu_seconds - before.0 - before.1)
     );
     Ok(())
 }

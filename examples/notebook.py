@@ -6,8 +6,10 @@
 #
 # `pip install adbc-driver-flightsql pyarrow polars`, and two parties that know each other: those that
 # `datafusion-psi demo` leaves in its folder, say. Add `tokens = "tls/tokens.txt"` to `[server]` of
-# demo/publisher/party.toml, run `datafusion-psi token ana --file demo/publisher/tls/tokens.txt`, and start both:
-# `datafusion-psi serve --config demo/publisher/party.toml`, and the same with demo/advertiser.
+# demo/advertising/publisher/party.toml, and run
+# `datafusion-psi token ana --file demo/advertising/publisher/tls/tokens.txt`, which prints `PSI_TOKEN`. `PSI_URI` is
+# `grpc+tls://localhost:PORT`, with the port of `listen` in that `[server]`. Then start both:
+# `datafusion-psi serve --config demo/advertising/publisher/party.toml`, and the same with demo/advertising/advertiser.
 
 # %%
 import os
@@ -19,7 +21,7 @@ from adbc_driver_flightsql import DatabaseOptions
 
 URI = os.environ.get("PSI_URI", "grpc+tls://localhost:50051")
 # The server's certificate, pinned: self-signed is enough.
-CERTIFICATE = os.environ.get("PSI_CERTIFICATE", "demo/publisher/tls/publisher.pem")
+CERTIFICATE = os.environ.get("PSI_CERTIFICATE", "demo/advertising/publisher/tls/publisher.pem")
 TOKEN = os.environ["PSI_TOKEN"]
 
 with open(CERTIFICATE) as file:

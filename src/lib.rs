@@ -34,6 +34,10 @@
 //! # }
 //! ```
 //!
+//! Each `collect()`, `show()` or `count()` of such a DataFrame is a run of its own, with fresh noise and another charge:
+//! [`DataFrame::cache`](datafusion::dataframe::DataFrame::cache) runs it once, and gives a DataFrame over the answer. One
+//! *physical* plan is run once: executed again, it gives its first answer again, uncharged.
+//!
 //! The rooms, from the inside out; each one's module doc says what it may import and what it must not touch:
 //! [`crypto`] (the group, over columns), [`dp`] (what privacy costs), [`mpc`] (oblivious transfer and additive shares),
 //! [`psi`] (the two sessions, and the table of what each side learns), [`policy`] (`party.toml`: who may ask what),
@@ -63,7 +67,7 @@ pub use flight_sql::{SqlFlight, SqlFront};
 pub use policy::{Budgets, Party, SystemClock};
 pub use sql::{Asker, Keys, PolicySource};
 pub use transport::PeerServer;
-use transport::{Analysts, Deadlines, ServerLimits};
+use transport::{Analysts, ServerLimits};
 
 /// Adds everything that private queries need to a session: one schema per peer, the schema `psi` of budget and audit,
 /// the functions `PRIVATE_INTERSECT_…`, `psi_low`, `psi_high`, `psi_error` and `psi_exact`, `psi_email`, `psi_phone`,
@@ -115,16 +119,13 @@ pub async fn register_tables(ctx: &SessionContext, party: &Party) -> Result<()> 
 pub fn peer_server(party: &Arc<Party>, budgets: Budgets) -> std::result::Result<PeerServer<PolicySource>, psi::Error> {
     let source = Arc::new(PolicySource::new(Arc::clone(party), budgets)?);
     let limits = &party.limits;
-    let defaults = Deadlines::default();
-    let deadlines =
-        Deadlines { connect: limits.connect_max, idle: limits.stall_max, session: limits.session_max, ..defaults };
     let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let limits = ServerLimits {
         connections_max: whole(limits.connections_max),
         sessions_max: whole(limits.sessions_max),
         sessions_per_peer_max: whole(limits.sessions_per_peer_max),
         handshake: limits.handshake_max,
-        deadlines,
+        deadlines: sql::deadlines(party),
         ..ServerLimits::default()
     };
     let keys = source.keys().clone();

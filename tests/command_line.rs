@@ -312,6 +312,48 @@ fn files_that_are_missing_broken_or_other_than_the_policy_says_are_named_at_star
 }
 
 #[test]
+fn check_says_all_that_is_wrong_and_what_the_policy_means_though_a_certificate_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let shop = folder.path().join("shop");
+    let made = binary().args(["init", "shop", "--folder"]).arg(&shop).output().unwrap();
+    assert_eq!(made.status.code(), Some(0), "{}", err(&made));
+    let policy = r#"
+[[table]]
+name = "purchases"
+location = "data/purchases.csv"
+[[peer]]
+name = "paper"
+address = "grpc+tls://127.0.0.1:1"
+certificate = "tls/paper.pem"
+[[share]]
+table = "purchases"
+with = ["paper"]
+identifiers = { email = "email/1" }
+filter_on = ["categry"]
+[share.budget]
+population = "shoppers"
+queries = 10
+sizes = { epsilon = 2.0 }
+outputs = { epsilon = 4.0 }
+"#;
+    let config = shop.join("party.toml");
+    fs::write(&config, fs::read_to_string(&config).unwrap() + policy).unwrap();
+    fs::write(shop.join("data/purchases.csv"), "email,category\na@example.org,toys\n").unwrap();
+    let check = || binary().args(["check", "--config"]).arg(&config).output().unwrap();
+    let missing = check();
+    assert_eq!(missing.status.code(), Some(1));
+    // Once each: the file that is not there, and the column that the table does not have.
+    assert_eq!(err(&missing).matches("paper.pem").count(), 1, "{}", err(&missing));
+    assert!(err(&missing).contains("categry"), "{}", err(&missing));
+    assert!(out(&missing).contains("'paper' may ask 10 questions"), "{}", out(&missing));
+    // A file that is there, and holds no certificate.
+    fs::write(shop.join("tls/paper.pem"), "no certificate\n").unwrap();
+    let broken = check();
+    assert!(err(&broken).contains("paper.pem") && err(&broken).contains("categry"), "{}", err(&broken));
+    assert!(out(&broken).contains("'paper' may ask 10 questions"), "{}", out(&broken));
+}
+
+#[test]
 fn dummies_prints_the_number_alone_on_stdout_and_what_it_means_on_stderr() {
     let run = |arguments: &[&str]| binary().arg("dummies").args(arguments).output().unwrap();
     let published = run(&["--ids", "3", "--rows", "100000", "--queries", "10", "--epsilon", "2"]);

@@ -103,7 +103,7 @@ fn requester(session: SessionId) -> Requester {
         Values::Requesters => vec![(0..10).map(|person| person % 8).collect()],
     };
     let rng = ChaCha20Rng::from_seed([session.0[0]; 32]);
-    sessions::requester(session, asked.question(), asked.words(), entries(0, 10, values), rng)
+    sessions::requester(session, asked.question(), asked.words(), entries(2, 0, 10, values), rng)
 }
 
 /// Answers with real sessions, and notes how each ended.
@@ -134,7 +134,7 @@ impl TableSource for Table {
             Values::Responders => vec![vec![1; 10], (6..16).collect()],
             Values::Requesters => vec![],
         };
-        sessions::responder(&offer, asked.words(), entries(6, 16, values))
+        sessions::responder(&offer, asked.words(), entries(2, 6, 16, values))
     }
 
     async fn ended(&self, _: &PeerIdentity, ended: SessionEnded<'_, Responder>) {

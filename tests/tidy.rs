@@ -33,34 +33,27 @@ const MUST_NOT_TOUCH: &[(&str, &[&str])] = &[
 /// the engine's own means, and a session reads them in a secret order.
 const MAY_TOUCH: &[(&str, &str)] = &[("src/sql/spill.rs", "std::fs")];
 
+/// Files that give on names of a room below their own: what those above may have of it, though they may not import it.
+const MAY_PASS_ON: &[(&str, &str)] = &[
+    // How long the curve's operations take, for estimates before a run.
+    ("src/psi/mod.rs", "crypto"),
+    ("src/policy/books/mod.rs", "psi"),
+    ("src/sql/catalog.rs", "transport"),
+];
+
 /// A source file: its path from the crate's root, with slashes, and its text. All checks are functions of these, so that
 /// where the checkout lies has no say, and so that a test can plant a violation.
 struct Source {
     path: String,
     text: String,
+    /// A file of tests, or what only they use: not bound by the rules of rooms. See [`find_tests`].
+    is_test: bool,
 }
 
 impl Source {
     /// The room that it belongs to; none outside `src`, and for the crate's root files.
     fn room(&self) -> Option<&str> {
         self.path.strip_prefix("src/")?.split_once('/').map(|(room, _)| room)
-    }
-
-    /// Files of tests and what only they use: not bound by the rules of rooms.
-    fn is_test(&self) -> bool {
-        const NAMES: &[&str] = &[
-            "tests",
-            "testing",
-            "pair_tests",
-            "simulator",
-            "sensitivity",
-            "suite",
-            "naive",
-            "tamper",
-            "vectors",
-            "reference",
-        ];
-        self.path.split('/').skip(1).any(|part| NAMES.contains(&part.trim_end_matches(".rs")))
     }
 
     /// Its code without tests and comments: what is bound by the rules. Numbered from 1.
@@ -80,6 +73,34 @@ impl Source {
     }
 }
 
+/// Marks the files of modules that stand under `#[cfg(test)]`, and all below them. A name makes no test: production code may be
+/// called `vectors` too.
+fn find_tests(files: &mut [Source]) {
+    let mut modules = Vec::new();
+    for file in files.iter() {
+        let folder = match file.path.rsplit_once('/') {
+            Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder,
+            _ => file.path.trim_end_matches(".rs"),
+        };
+        let mut for_tests = false;
+        for line in file.text.lines() {
+            if for_tests
+                && let Some((visible, name)) = line.strip_suffix(';').and_then(|line| line.rsplit_once("mod "))
+                && (visible.is_empty() || visible.starts_with("pub"))
+            {
+                modules.push(format!("{folder}/{name}"));
+            }
+            // Other attributes and comments may stand between.
+            for_tests = line == "#[cfg(test)]" || for_tests && (line.starts_with("#[") || line.starts_with("//"));
+        }
+    }
+    for file in files {
+        file.is_test = modules.iter().any(|module| {
+            file.path.strip_prefix(module.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+        });
+    }
+}
+
 /// All files of a folder of this crate.
 fn sources(folder: &str) -> Vec<Source> {
     fn walk(root: &Path, folder: &Path, files: &mut Vec<Source>) {
@@ -90,7 +111,8 @@ fn sources(folder: &str) -> Vec<Source> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let parts = path.strip_prefix(root).unwrap().iter().map(|part| part.to_str().unwrap());
                 let relative = parts.collect::<Vec<_>>().join("/");
-                files.push(Source { path: relative, text: std::fs::read_to_string(&path).unwrap() });
+                let text = std::fs::read_to_string(&path).unwrap();
+                files.push(Source { path: relative, text, is_test: false });
             }
         }
     }
@@ -98,6 +120,7 @@ fn sources(folder: &str) -> Vec<Source> {
     let mut files = Vec::new();
     walk(root, &root.join(folder), &mut files);
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    find_tests(&mut files);
     assert!(!files.is_empty(), "{folder} has no source files");
     files
 }
@@ -128,15 +151,19 @@ fn first_names(path: &str) -> Vec<&str> {
     names
 }
 
-/// What a room imports that its row of the table does not allow.
-fn wrong_imports(source: &Source) -> Vec<String> {
-    let Some((room, allowed)) = MAY_IMPORT.iter().find(|(room, _)| source.room() == Some(room)) else {
-        return Vec::new();
-    };
-    let mut wrong = Vec::new();
-    if source.is_test() {
-        return wrong;
-    }
+/// One path from a room's code to the crate's root and down again.
+struct Import<'s> {
+    line: usize,
+    /// The room that it leads to, another than its own.
+    room: &'s str,
+    /// Whether it gives the name on, by `pub use`.
+    passes_on: bool,
+}
+
+/// All paths from a room's code into other rooms.
+fn imports(source: &Source) -> Vec<Import<'static>> {
+    let Some(own) = source.room().filter(|_| !source.is_test) else { return Vec::new() };
+    let mut found = Vec::new();
     // A group goes on over lines, so the code is one text; its line is that of the path's beginning.
     let mut code = String::new();
     let mut lines = Vec::new();
@@ -152,16 +179,36 @@ fn wrong_imports(source: &Source) -> Vec<String> {
             if code[..at].ends_with(|c: char| is_name(c) || c == ':') {
                 continue;
             }
-            let number = lines.iter().rev().find(|(start, _)| *start <= at).map_or(0, |(_, number)| *number);
+            let line = lines.iter().rev().find(|(start, _)| *start <= at).map_or(0, |(_, number)| *number);
+            let before = code[..at].rsplit('\n').next().unwrap_or_default().trim_start();
+            let passes_on = before.starts_with("pub") && before.ends_with("use ");
             for name in first_names(&code[at + prefix.len()..]) {
-                let is_room = name == "cli" || MAY_IMPORT.iter().any(|(other, _)| *other == name);
-                if is_room && name != *room && !allowed.contains(&name) {
-                    wrong.push(format!("{}:{number}: {room} imports {name}", source.path));
-                }
+                let rooms = MAY_IMPORT.iter().map(|(room, _)| *room).chain(["cli"]);
+                let led = rooms.into_iter().find(|room| *room == name && *room != own);
+                found.extend(led.map(|room| Import { line, room, passes_on }));
             }
         }
     }
-    wrong
+    found
+}
+
+/// What a room imports that its row of the table does not allow.
+fn wrong_imports(source: &Source) -> Vec<String> {
+    let Some((room, allowed)) = MAY_IMPORT.iter().find(|(room, _)| source.room() == Some(room)) else {
+        return Vec::new();
+    };
+    let wrong = imports(source).into_iter().filter(|import| !allowed.contains(&import.room));
+    wrong.map(|Import { line, room: other, .. }| format!("{}:{line}: {room} imports {other}", source.path)).collect()
+}
+
+/// What a room gives on of another: whoever imports the one then has the other, and its row of the table does not say so.
+fn passed_on(source: &Source) -> Vec<String> {
+    let Some((room, _)) = MAY_IMPORT.iter().find(|(room, _)| source.room() == Some(room)) else {
+        return Vec::new();
+    };
+    let may = |import: &Import<'_>| MAY_PASS_ON.contains(&(source.path.as_str(), import.room));
+    let wrong = imports(source).into_iter().filter(|import| import.passes_on && !may(import));
+    wrong.map(|Import { line, room: other, .. }| format!("{}:{line}: {room} passes on {other}", source.path)).collect()
 }
 
 /// What a room names that its row of the table forbids.
@@ -170,7 +217,7 @@ fn forbidden_names(source: &Source) -> Vec<String> {
         return Vec::new();
     };
     let mut wrong = Vec::new();
-    if source.is_test() {
+    if source.is_test {
         return wrong;
     }
     for (number, line) in source.code() {
@@ -196,7 +243,7 @@ const LINES_MAX: usize = 500;
 
 fn too_long(source: &Source) -> Option<String> {
     let lines = source.code().count();
-    (lines > LINES_MAX && !source.is_test()).then(|| format!("{}: {lines} lines of code", source.path))
+    (lines > LINES_MAX && !source.is_test).then(|| format!("{}: {lines} lines of code", source.path))
 }
 
 fn unsafe_code(source: &Source) -> Option<String> {
@@ -228,6 +275,19 @@ fn none(wrong: impl Iterator<Item = String>) {
 #[test]
 fn rooms_import_only_what_stands_below_them() {
     none(sources("src").iter().flat_map(wrong_imports));
+}
+
+#[test]
+fn no_room_gives_on_another_unless_it_is_said() {
+    let files = sources("src");
+    none(files.iter().flat_map(passed_on));
+    for (path, room) in MAY_PASS_ON {
+        let file = files.iter().find(|file| file.path == *path);
+        assert!(
+            file.is_some_and(|file| imports(file).iter().any(|import| import.passes_on && import.room == *room)),
+            "{path}"
+        );
+    }
 }
 
 #[test]
@@ -265,7 +325,14 @@ mod planted {
     use super::*;
 
     fn source(path: &str, text: &str) -> Source {
-        Source { path: path.to_owned(), text: text.to_owned() }
+        Source { path: path.to_owned(), text: text.to_owned(), is_test: false }
+    }
+
+    /// The files of these that are tests.
+    fn tests_of(files: &[(&str, &str)]) -> Vec<String> {
+        let mut files: Vec<Source> = files.iter().map(|(path, text)| source(path, text)).collect();
+        find_tests(&mut files);
+        files.into_iter().filter(|file| file.is_test).map(|file| file.path).collect()
     }
 
     #[test]
@@ -291,7 +358,6 @@ mod planted {
             ("src/psi/prepare/rank.rs", "use super::super::sql;\n"),
             ("src/psi/hello.rs", "//! use crate::policy::Party;\n"),
             ("src/psi/hello.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    use crate::policy::Party;\n}\n"),
-            ("src/psi/simulator.rs", "use crate::policy::Party;\n"),
             ("src/cli/sql.rs", "use crate::sql::Asker;\n"),
             ("src/main.rs", "use crate::cli;\n"),
         ] {
@@ -316,12 +382,46 @@ mod planted {
     }
 
     #[test]
+    fn tests_are_what_is_compiled_for_tests_alone_whatever_it_is_called() {
+        let files = [
+            (
+                "src/mpc/ot/mod.rs",
+                "mod vectors;\n#[cfg(test)]\nmod ideal;\nmod tests;\n#[cfg(test)]\n/// Kit.\npub(crate) mod kit;\n",
+            ),
+            ("src/mpc/ot/vectors.rs", ""),
+            ("src/mpc/ot/tests.rs", ""),
+            ("src/mpc/ot/ideal.rs", "mod inner;\n"),
+            ("src/mpc/ot/ideal/inner.rs", ""),
+            ("src/mpc/ot/ideals.rs", ""),
+            ("src/mpc/ot/kit/mod.rs", ""),
+            ("src/mpc/share.rs", "#[cfg(test)]\nuse crate::dp;\n\nmod reference;\n\n#[cfg(test)]\nmod naive;\n"),
+            ("src/mpc/share/reference.rs", ""),
+            ("src/mpc/share/naive.rs", ""),
+            ("src/mpc/naive.rs", ""),
+        ];
+        let expected = ["ot/ideal.rs", "ot/ideal/inner.rs", "ot/kit/mod.rs", "share/naive.rs"];
+        assert_eq!(tests_of(&files), expected.map(|path| format!("src/mpc/{path}")));
+        // And only they are not bound.
+        let wrong = "use crate::policy::Party;\n";
+        assert_eq!(wrong_imports(&source("src/mpc/ot/vectors.rs", wrong)).len(), 1);
+        let tests = Source { is_test: true, ..source("src/mpc/ot/ideal.rs", wrong) };
+        assert_eq!(wrong_imports(&tests), [""; 0]);
+    }
+
+    #[test]
+    fn a_room_that_gives_on_another_is_found() {
+        let found = |path: &str, text: &str| passed_on(&source(path, text));
+        let line = found("src/psi/mod.rs", "use crate::mpc::Share;\npub use crate::dp::Clip;\n");
+        assert_eq!(line, ["src/psi/mod.rs:2: psi passes on dp"]);
+        assert_eq!(found("src/psi/hello/mod.rs", "pub(crate) use crate::crypto::Element;\n").len(), 1);
+        assert_eq!(found("src/sql/mod.rs", "pub use super::{policy::Party, psi};\n").len(), 2);
+        assert_eq!(found("src/psi/mod.rs", "pub use crate::crypto::CurveMicros;\npub use hello::Offer;\n"), [""; 0]);
+    }
+
+    #[test]
     fn where_the_checkout_lies_has_no_say() {
-        assert!(!source("src/psi/run.rs", "").is_test());
-        assert!(source("src/psi/tests/run.rs", "").is_test());
-        assert!(source("src/psi/tests.rs", "").is_test());
         assert!(sources("src").iter().all(|source| source.path.starts_with("src/") && !source.path.contains('\\')));
-        assert!(sources("src").iter().any(|source| !source.is_test() && source.room() == Some("psi")));
+        assert!(sources("src").iter().any(|source| !source.is_test && source.room() == Some("psi")));
     }
 
     #[test]

@@ -40,12 +40,12 @@ fn requester(session: SessionId) -> Requester {
         group_by: None,
         own_groups: false,
     };
-    sessions::requester(session, question, words(), entries(0, 30, vec![]), ChaCha20Rng::seed_from_u64(1))
+    sessions::requester(session, question, words(), entries(2, 0, 30, vec![]), ChaCha20Rng::seed_from_u64(1))
 }
 
 fn responder(offer: &Offer) -> Result<Responder, Error> {
     let values = vec![vec![1; 40], (20..60).collect()];
-    sessions::responder(offer, words(), entries(20, 60, values))
+    sessions::responder(offer, words(), entries(2, 20, 60, values))
 }
 
 fn patient() -> Deadlines {

@@ -133,6 +133,7 @@ pub(crate) fn write_parties(folder: &Path, tables: Tables, port: u16, queries: u
     write_parquet(&folder.join("purchases.parquet"), tables.ids, tables.answering_persons())?;
     // Less than its session takes makes the answering party put columns into files.
     let memory_mb = std::env::var("DATAFUSION_PSI_BENCH_MEMORY_MB").unwrap_or_else(|_| "4096".to_owned());
+    let ahead_mb = std::env::var("DATAFUSION_PSI_BENCH_AHEAD_MB").unwrap_or_else(|_| "0".to_owned());
     let epsilon = 0.2 * f64::from(queries);
     let names: Vec<String> = (0..tables.ids).map(|k| format!("id{k} = \"exact/1\"")).collect();
     fs::write(
@@ -147,6 +148,7 @@ listen = "127.0.0.1:{port}"
 plaintext = true
 [limits]
 memory_mb = {memory_mb}
+blind_ahead_mb = {ahead_mb}
 persons_max = 100_000_000
 sessions_max = 64
 sessions_per_peer_max = 64

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::policy::{Approval, Budgets, Party, SystemClock};
+use crate::psi::escaped;
 
 /// Arguments of `approve`.
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ fn show(out: &mut impl Write, approval: &Approval) -> std::io::Result<()> {
     writeln!(out, "{}  {}, first asked {asked}", approval.id, approval.peer)?;
     // A peer wrote the question: nothing of it may steer a terminal.
     for (name, text) in [("question", &approval.question), ("terms", &approval.terms)] {
-        writeln!(out, "  {name:<9} {}", text.escape_debug())?;
+        writeln!(out, "  {name:<9} {}", escaped(text, usize::MAX))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use anyhow::bail;
 use clap::Args;
 
 use crate::policy::{Budgets, Party, SystemClock, explain};
-use crate::sql::{Asker, PolicySource};
+use crate::sql::{Asker, Keys, PolicySource};
 
 /// Arguments of `check`.
 #[derive(Debug, Args)]
@@ -40,19 +40,46 @@ pub(super) async fn run(arguments: CheckArguments) -> anyhow::Result<()> {
             Budgets::in_memory(&party)
         }
     };
-    let source = PolicySource::new(Arc::clone(&party), budgets)?;
-    let counted = match source.check().await {
-        Ok(()) => source.count_rows().await,
-        Err(error) => Err(error),
-    };
-    let rows = counted.unwrap_or_else(|error| {
-        problems.push(super::print::error_line(&error.into()));
-        BTreeMap::new()
-    });
+    let keys = Keys::of(&party).map_err(|error| error.to_string());
+    if let Err(error) = &keys {
+        // Of a file that is not there, or that others may read, it has been said above.
+        let own = party.own_tls.iter().flat_map(|files| [&files.certificate, &files.key]);
+        let mut named = own.chain(party.peers.iter().flat_map(|peer| &peer.certificates));
+        let said = named.any(|file| {
+            let file = file.display().to_string();
+            error.contains(&file) && problems.iter().any(|problem| problem.contains(&format!("'{file}'")))
+        });
+        if !said {
+            problems.push(error.clone());
+        }
+    }
+    let keys_fit = keys.is_ok();
+    let tables = if keys_fit { Arc::clone(&party) } else { Arc::new(without_keys(&party)) };
+    let source = PolicySource::new(tables, budgets.clone())?;
+    let mut rows = BTreeMap::new();
+    for share in &party.shares {
+        let counted = match source.check_share(share).await {
+            Ok(()) => source.count_rows(&share.table).await,
+            Err(error) => Err(error),
+        };
+        match counted {
+            Ok(count) => {
+                rows.insert(share.table.clone(), count);
+            }
+            Err(error) => {
+                let line = super::print::error_line(&error.into());
+                // Two shares may be of one table.
+                if !problems.contains(&line) {
+                    problems.push(line);
+                }
+            }
+        }
+    }
     // What is not there has been said above.
     let named = party.server.iter().flat_map(|server| server.clients.iter().chain(&server.tokens));
-    if named.clone().all(|file| file.is_file())
-        && let Err(error) = crate::sql_service(&party, source.budgets().clone())
+    if keys_fit
+        && named.clone().all(|file| file.is_file())
+        && let Err(error) = crate::sql_service(&party, budgets.clone())
     {
         problems.push(error.to_string());
     }
@@ -60,8 +87,8 @@ pub(super) async fn run(arguments: CheckArguments) -> anyhow::Result<()> {
     for line in explain(&party, &rows) {
         writeln!(out, "{line}")?;
     }
-    if arguments.peers {
-        for (peer, listed) in Asker::new(Arc::clone(&party), source.budgets().clone())?.ask_all_for_shares().await {
+    if arguments.peers && keys_fit {
+        for (peer, listed) in Asker::new(Arc::clone(&party), budgets)?.ask_all_for_shares().await {
             match listed {
                 Ok(tables) if tables.is_empty() => writeln!(out, "{peer} answers, and shares nothing.")?,
                 Ok(tables) => writeln!(out, "{peer} answers, and shares {}.", tables.join(", "))?,
@@ -82,4 +109,12 @@ pub(super) async fn run(arguments: CheckArguments) -> anyhow::Result<()> {
             bail!("{first}; and {} more above", rest.len())
         }
     }
+}
+
+/// The same tables and shares, of a party that needs no key: files that are wrong must not hide tables that are.
+fn without_keys(party: &Party) -> Party {
+    let mut bare = party.clone();
+    bare.own_tls = None;
+    bare.peers.clear();
+    bare
 }

@@ -89,6 +89,8 @@ mod tests {
         let made = make("advertiser", &folder).unwrap();
         let text = std::fs::read_to_string(&made.config).unwrap();
         assert!(text.contains("name = \"advertiser\""), "{text}");
+        // A token is an analyst's, not the party's.
+        assert!(text.contains("`datafusion-psi token ANALYST`") && !text.contains("NAME"), "{text}");
         let parsed: toml::Table = text.parse().unwrap();
         assert_eq!(parsed.keys().collect::<Vec<_>>(), ["party", "server"]);
         for file in ["certificate", "key"] {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use crate::policy::{Budgets, Direction, Party, SystemClock};
-use crate::psi::{Receipt, Role, SignedReceipt, Verifier, hex_of};
+use crate::psi::{Receipt, Role, SignedReceipt, Verifier, escaped, hex_of};
 use crate::sql::Keys;
 use crate::transport::tls::{self, Credentials, Pins};
 
@@ -190,15 +190,16 @@ fn export(folder: &PathBuf, receipt: &Receipt, stored: &SignedReceipt, asked: bo
 
 fn summary(receipt: &Receipt) -> anyhow::Result<()> {
     let (offer, mut out) = (receipt.offer(), std::io::stdout().lock());
+    let shown = |text: &str| escaped(text, usize::MAX);
     let asked: Vec<String> = offer.question.aggregates.iter().map(ToString::to_string).collect();
     writeln!(out, "Session {}: {} asked {}.", receipt.session(), offer.requester, offer.responder)?;
     writeln!(
         out,
         "Table {}, matched by {}; {}; filter {}.",
-        offer.question.table.escape_debug(),
-        offer.question.identifiers.join(", ").escape_debug(),
-        asked.join(", ").escape_debug(),
-        offer.question.filter.as_deref().unwrap_or("none").escape_debug()
+        shown(&offer.question.table),
+        shown(&offer.question.identifiers.join(", ")),
+        shown(&asked.join(", ")),
+        shown(offer.question.filter.as_deref().unwrap_or("none"))
     )?;
     writeln!(out, "Noisy numbers of matches: {:?}.", receipt.sizes())?;
     Ok(())

@@ -80,17 +80,66 @@ pub fn hash_and_blind<'a>(
     rng: &mut impl CryptoRng,
 ) -> ElementColumn {
     let mut encodings = vec![[0; ELEMENT_BYTES]; rows];
-    let mut seeds = Zeroizing::new(vec![[0; 32]; rows.div_ceil(BLOCK_ROWS)]);
-    for seed in seeds.iter_mut() {
-        rng.fill_bytes(seed);
-    }
+    hash_and_blind_into(domain, &mut encodings, source, scalar, rng);
+    encodings.into()
+}
+
+/// [`hash_and_blind`] of as many rows as there is place for, where whoever calls wants them: so that no copy stays elsewhere.
+pub fn hash_and_blind_into<'a>(
+    domain: &HashDomain,
+    encodings: &mut [[u8; ELEMENT_BYTES]],
+    source: impl Fn(usize) -> Source<'a> + Sync,
+    scalar: &SecretScalar,
+    rng: &mut impl CryptoRng,
+) {
+    let seeds = block_seeds(encodings.len(), rng);
     encodings.par_chunks_mut(BLOCK_ROWS).zip(seeds.par_iter()).enumerate().for_each(|(block, (encodings, seed))| {
         let start = block * BLOCK_ROWS;
         let sources = (start..start + encodings.len()).map(&source);
         let uniform = uniform_bytes(domain, sources, seed);
         kernel().map_mul_encode(&uniform, scalar, encodings);
     });
+}
+
+/// `rows` elements, row i being the element of `kept(i)` where its choice is set, and otherwise a fresh uniformly random one:
+/// what [`hash_and_blind`] makes of a null, at a fifth of the price and unblinded, as a random element times a scalar is a
+/// random element.
+///
+/// Each row makes its random element, whether it keeps it or not, and which of the two it keeps is selected in constant
+/// time: with elements that were blinded before, time tells as little of a row as it does of one that is blinded now. `rng`
+/// gives 32 bytes per block, as in [`hash_and_blind`].
+pub fn kept_or_random<'a>(
+    rows: usize,
+    kept: impl Fn(usize) -> (&'a [u8; ELEMENT_BYTES], Choice) + Sync,
+    rng: &mut impl CryptoRng,
+) -> ElementColumn {
+    let mut encodings = vec![[0; ELEMENT_BYTES]; rows];
+    let seeds = block_seeds(rows, rng);
+    encodings.par_chunks_mut(BLOCK_ROWS).zip(seeds.par_iter()).enumerate().for_each(|(block, (encodings, seed))| {
+        let mut uniform = Zeroizing::new(vec![[0; 64]; encodings.len()]);
+        let mut random = ChaCha20Rng::from_seed(*seed);
+        uniform.iter_mut().for_each(|bytes| random.fill_bytes(bytes));
+        kernel().map_double_encode(&uniform, encodings);
+        for (row, encoding) in (block * BLOCK_ROWS..).zip(encodings) {
+            let (element, keep) = kept(row);
+            for (byte, kept) in encoding.iter_mut().zip(element) {
+                byte.conditional_assign(kept, keep);
+            }
+        }
+    });
     encodings.into()
+}
+
+/// A seed for each block of so many rows.
+fn block_seeds(rows: usize, rng: &mut impl CryptoRng) -> Zeroizing<Vec<[u8; 32]>> {
+    let mut seeds = Zeroizing::new(vec![[0; 32]; rows.div_ceil(BLOCK_ROWS)]);
+    seeds.iter_mut().for_each(|seed| rng.fill_bytes(seed));
+    seeds
+}
+
+/// The bytes that [`hash_and_blind`] and [`kept_or_random`] draw for so many rows.
+pub fn blind_draws(rows: usize) -> usize {
+    32 * rows.div_ceil(BLOCK_ROWS)
 }
 
 /// The 64 bytes per source that the map to the group takes.

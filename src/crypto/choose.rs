@@ -110,6 +110,8 @@ struct SelfTest {
     /// Of messages of one block and of several.
     hashes: Vec<Uniform>,
     mapped: Vec<Encoding>,
+    /// Of the same hashes, without a scalar.
+    doubled: Vec<Encoding>,
     /// `mapped` under one scalar.
     evaluated: Vec<Encoding>,
     /// `evaluated` under a scalar per row.
@@ -130,8 +132,9 @@ impl SelfTest {
         let scalar = SecretScalar::of(scalar);
         let scalars: Vec<Scalar> = hashes.iter().map(Scalar::from_bytes_mod_order_wide).collect();
         let rows = vec![[0; 32]; SELF_TEST_ROWS];
-        let (mut mapped, mut evaluated, mut padded) = (rows.clone(), rows.clone(), rows);
+        let (mut mapped, mut doubled, mut evaluated, mut padded) = (rows.clone(), rows.clone(), rows.clone(), rows);
         kernel.map_mul_encode(&hashes, &scalar, &mut mapped);
+        kernel.map_double_encode(&hashes, &mut doubled);
         let mut results = vec![
             kernel.decode_mul_encode(&mapped, &scalar, &mut evaluated),
             kernel.decode_mul_each_encode(&evaluated, &scalars, &mut padded),
@@ -142,7 +145,7 @@ impl SelfTest {
             elements[5 * i] = refused_bytes(refused);
             results.push(kernel.check(&elements));
         }
-        Self { hashes, mapped, evaluated, padded, results }
+        Self { hashes, mapped, doubled, evaluated, padded, results }
     }
 }
 
@@ -217,6 +220,11 @@ mod tests {
             self.spoil(1, encodings);
         }
 
+        fn map_double_encode(&self, uniform: &[Uniform], encodings: &mut [Encoding]) {
+            Dalek.map_double_encode(uniform, encodings);
+            self.spoil(5, encodings);
+        }
+
         fn check(&self, elements: &[Encoding]) -> Result<(), InvalidRow> {
             if self.verb == 2 { Ok(()) } else { Dalek.check(elements) }
         }
@@ -247,12 +255,12 @@ mod tests {
     #[test]
     fn a_kernel_that_is_wrong_in_one_row_of_one_verb_is_found() {
         assert!(agrees_with_dalek(&Dalek));
-        for verb in 0..5 {
+        for verb in 0..6 {
             for row in [0, 7, SELF_TEST_ROWS - 1] {
                 assert!(!agrees_with_dalek(&Faulty { verb, row }), "verb {verb}, row {row}");
             }
         }
-        assert!(agrees_with_dalek(&Faulty { verb: 5, row: 0 }));
+        assert!(agrees_with_dalek(&Faulty { verb: 6, row: 0 }));
     }
 
     #[test]

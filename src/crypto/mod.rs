@@ -1,7 +1,8 @@
 //! The room of the curve: ristretto255 over whole columns, one function per verb.
 //!
 //! Identifiers become group elements, elements are blinded and evaluated by secret scalars, and what is left of
-//! them in the end are tags. Everything here is a pure function of its arguments; randomness is one of them.
+//! them in the end are tags. Everything here is a pure function of its arguments; randomness is one of them. Which kernel
+//! computes it is chosen once, by the processor and the variable `DATAFUSION_PSI_KERNEL`; all give the same bytes.
 //!
 //! | Room | Job | May import | Must not touch |
 //! |---|---|---|---|
@@ -12,6 +13,7 @@
 //! | verb | input, per row | output, per row | cost |
 //! |---|---|---|---|
 //! | [`hash_and_blind`] | a [`Source`]: identifier, null or dummy | 32 bytes: encode(s · H(source)) | hash, map, multiply, encode |
+//! | [`kept_or_random`] | 32 bytes blinded before, and whether they stand | 32 bytes: these, or a fresh random element | map, encode |
 //! | [`evaluate`] | 32 bytes of the peer | 32 bytes: encode(s · element) | decode, multiply, encode |
 //! | [`evaluate_tags`], [`evaluate_tags_of_rows`] | 32 bytes of the peer | the first t bytes of the same | decode, multiply, encode |
 //! | [`pad_rows`] | 32 bytes of the peer | 32 bytes: encode(ρ · element), ρ of this row alone ([`Pads`]) | decode, multiply, encode |
@@ -44,6 +46,10 @@
 //! [`Source::Emptied`] takes the identifier, hashes it and throws the hash away. The branch that builds a row's
 //! message does depend on its kind. It is worth a nanosecond, and only an observer on the same core could
 //! see it; such an observer reads the identifiers from memory anyway.
+//!
+//! A table may have been blinded before. Then every row of a chunk, of whatever kind, makes a fresh random element, and that
+//! or the one that was kept is selected in constant time ([`kept_or_random`]): nothing but map and encoding is left to do,
+//! and no branch depends on a row's kind any more.
 //!
 //! Multiplication by the secret scalar is constant-time throughout, whichever kernel does it: no branch and no address
 //! depends on the scalar (`simd::multiply` looks up by reading the whole table).
@@ -118,7 +124,7 @@ mod shuffle;
 #[cfg(target_arch = "x86_64")]
 mod simd;
 
-pub use blind::{Source, hash_and_blind};
+pub use blind::{Source, blind_draws, hash_and_blind, hash_and_blind_into, kept_or_random};
 pub use choose::{CurveMicros, KERNEL_VARIABLE, curve_micros, kernel_name};
 pub use column::{ColumnError, ELEMENT_BYTES, ElementColumn, TAG_BYTES_MAX, TagColumn};
 pub use domain::{Domain, HashDomain, ONE_BLOCK_IDENTIFIER_BYTES, PROTOCOL_VERSION};

@@ -337,6 +337,67 @@ fn nulls_leave_the_rows_beside_them_alone() {
 }
 
 #[test]
+fn kept_rows_stand_and_others_are_twice_the_image_of_their_random_bytes_at_every_length() {
+    for rows in LENGTHS {
+        let kept = arbitrary(rows, 40);
+        let keeps = |row: usize| row % 3 != 1;
+        let column = kept_or_random(rows, |row| (kept.element(row), u8::from(keeps(row)).into()), &mut rng(41));
+        assert_eq!(column.len(), rows);
+        let mut seeds = rng(41);
+        for start in (0..rows).step_by(BLOCK_ROWS) {
+            let mut seed = [0; 32];
+            seeds.fill_bytes(&mut seed);
+            let mut random = ChaCha20Rng::from_seed(seed);
+            for row in start..rows.min(start + BLOCK_ROWS) {
+                let mut fresh = [0; 64];
+                random.fill_bytes(&mut fresh);
+                let image = RistrettoPoint::from_uniform_bytes(&fresh);
+                let expected = if keeps(row) { *kept.element(row) } else { (image + image).compress().to_bytes() };
+                assert_eq!(column.element(row), &expected, "row {row} of {rows}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_kept_is_another_element_every_time_in_every_row() {
+    let (kept, mut rng) = (arbitrary(2 * BLOCK_ROWS + 1, 42), rng(43));
+    let mut check = RepeatCheck::with_capacity(3 * kept.len() as u32);
+    for _ in 0..2 {
+        check.absorb(&kept_or_random(kept.len(), |row| (kept.element(row), 0.into()), &mut rng));
+    }
+    check.absorb(&kept);
+    assert_eq!(check.finish(), Ok(()));
+}
+
+#[test]
+fn a_kernel_without_a_way_of_its_own_to_random_elements_gives_the_same_ones() {
+    use super::kernel::{Dalek, Encoding, InvalidRow, Kernel, Uniform};
+
+    struct Plain;
+    impl Kernel for Plain {
+        fn map_mul_encode(&self, uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [Encoding]) {
+            Dalek.map_mul_encode(uniform, scalar, encodings);
+        }
+        fn check(&self, elements: &[Encoding]) -> Result<(), InvalidRow> {
+            Dalek.check(elements)
+        }
+        fn decode_mul_encode(&self, e: &[Encoding], s: &SecretScalar, out: &mut [Encoding]) -> Result<(), InvalidRow> {
+            Dalek.decode_mul_encode(e, s, out)
+        }
+        fn decode_mul_each_encode(&self, e: &[Encoding], s: &[Scalar], out: &mut [Encoding]) -> Result<(), InvalidRow> {
+            Dalek.decode_mul_each_encode(e, s, out)
+        }
+    }
+    let mut uniform = [[0; 64]; 9];
+    uniform.iter_mut().skip(1).for_each(|bytes| rng(44).fill_bytes(bytes));
+    let (mut ours, mut theirs) = ([[1; 32]; 9], [[2; 32]; 9]);
+    Plain.map_double_encode(&uniform, &mut ours);
+    Dalek.map_double_encode(&uniform, &mut theirs);
+    assert_eq!(ours, theirs);
+}
+
+#[test]
 fn an_array_yields_identifiers_and_nulls() {
     let array = LargeBinaryArray::from(vec![Some(&b"ada"[..]), None, Some(b"")]);
     assert!(Source::of(&array, 0) == Source::Identifier(b"ada"));

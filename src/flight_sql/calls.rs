@@ -1,20 +1,22 @@
 //! What several commands have in common, and the calls that the bindings do not know.
 
+use std::panic::AssertUnwindSafe;
+
 use arrow_flight::decode::FlightRecordBatchStream;
 use arrow_flight::error::FlightError;
 use arrow_flight::flight_service_server::FlightService;
 use arrow_flight::sql::server::PeekableFlightDataStream;
 use arrow_flight::sql::{Any, Command, ProstMessageExt};
 use arrow_flight::{
-    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightDescriptor, FlightInfo, IpcMessage,
-    SchemaAsIpc, Ticket,
+    Action, CancelFlightInfoRequest, CancelFlightInfoResult, CancelStatus, FlightData, FlightDescriptor, FlightInfo,
+    IpcMessage, SchemaAsIpc, Ticket,
 };
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::ipc::writer::IpcWriteOptions;
 use datafusion::common::ScalarValue;
-use futures::TryStreamExt;
+use futures::{FutureExt, Stream, TryStreamExt};
 use prost::Message;
 use tonic::{Code, Request, Response, Status};
 
@@ -65,21 +67,36 @@ pub(super) fn encoded(schema: &Schema) -> Result<Bytes, Status> {
 pub(super) async fn parameters(request: Request<PeekableFlightDataStream>) -> Result<Vec<ScalarValue>, Status> {
     // Some clients send a first message with the command and nothing else.
     let messages = request.into_inner().try_filter(|message| std::future::ready(!message.data_header.is_empty()));
-    let messages = messages.map_err(|status| FlightError::Tonic(Box::new(status)));
-    let mut batches: FlightRecordBatchStream = FlightRecordBatchStream::new_from_flight_data(messages);
-    let (mut kept, mut rows) = (Vec::new(), 0);
-    while let Some(batch) = batches.try_next().await.map_err(|error| match error {
+    bound(messages.map_err(|status| FlightError::Tonic(Box::new(status)))).await
+}
+
+async fn bound(
+    messages: impl Stream<Item = Result<FlightData, FlightError>> + Send + 'static,
+) -> Result<Vec<ScalarValue>, Status> {
+    let batches = FlightRecordBatchStream::new_from_flight_data(messages);
+    // Arrow's reader panics on offsets outside of a message's body, for one.
+    let read = AssertUnwindSafe(first_rows(batches)).catch_unwind().await;
+    let unreadable = |reason: &str| status(Code::InvalidArgument, &format!("the parameters cannot be read: {reason}"));
+    let kept = read.map_err(|_| unreadable("they are no Arrow messages"))?.map_err(|error| match error {
         FlightError::Tonic(status) => *status,
-        other => status(Code::InvalidArgument, &format!("the parameters cannot be read: {other}")),
-    })? {
-        rows += batch.num_rows();
-        kept.push(batch);
-        // Of many rows it is enough to know that they are too many.
+        other => unreadable(&other.to_string()),
+    })?;
+    values(&kept)
+}
+
+/// The batches that have rows, as far as the second row: of many it is enough to know that they are too many.
+async fn first_rows(mut batches: FlightRecordBatchStream) -> Result<Vec<RecordBatch>, FlightError> {
+    let (mut kept, mut rows) = (Vec::new(), 0);
+    while let Some(batch) = batches.try_next().await? {
+        if batch.num_rows() > 0 {
+            rows += batch.num_rows();
+            kept.push(batch);
+        }
         if rows > 1 {
             break;
         }
     }
-    values(&kept)
+    Ok(kept)
 }
 
 pub(super) fn no_transactions<T>() -> Result<T, Status> {
@@ -199,4 +216,44 @@ fn command(descriptor: &FlightDescriptor) -> Result<Command, Status> {
 
 pub(super) fn no_command() -> Status {
     status(Code::InvalidArgument, "the request is no command of Flight SQL that this server knows")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_flight::utils::batches_to_flight_data;
+    use datafusion::arrow::array::StringArray;
+    use datafusion::arrow::datatypes::{DataType, Field};
+
+    use super::*;
+
+    fn messages(rows: &[usize]) -> Vec<FlightData> {
+        let schema = Arc::new(Schema::new(vec![Field::new("1", DataType::Utf8, true)]));
+        let batch = |rows: &usize| {
+            let texts = Arc::new(StringArray::from(vec!["x"; *rows]));
+            RecordBatch::try_new(Arc::clone(&schema), vec![texts]).unwrap()
+        };
+        batches_to_flight_data(&schema, rows.iter().map(batch).collect()).unwrap()
+    }
+
+    async fn read(messages: Vec<FlightData>) -> Result<Vec<ScalarValue>, Status> {
+        bound(futures::stream::iter(messages.into_iter().map(Ok))).await
+    }
+
+    #[tokio::test]
+    async fn one_row_is_bound_whatever_empty_batches_stand_around_it() {
+        assert_eq!(read(messages(&[0, 0, 1, 0])).await.unwrap(), [ScalarValue::from("x")]);
+        assert!(read(messages(&[0, 0])).await.unwrap().is_empty());
+        assert!(read(messages(&[1, 0, 1])).await.unwrap_err().message().contains("rows of parameters"));
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_buffers_lie_outside_of_it_is_an_error_and_no_panic() {
+        let mut cut = messages(&[1]);
+        cut.last_mut().unwrap().data_body = Bytes::new();
+        let error = read(cut).await.unwrap_err();
+        assert_eq!(error.code(), Code::InvalidArgument);
+        assert!(error.message().starts_with("the parameters cannot be read"), "{}", error.message());
+    }
 }

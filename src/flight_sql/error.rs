@@ -5,7 +5,7 @@ use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use tonic::{Code, Status};
 
-use crate::psi::Fault;
+use crate::psi::{Fault, one_line};
 use crate::sql::{error_words, private_query_error};
 
 /// The most bytes of a status's words: they travel in a header, of which clients take some 8 KiB.
@@ -14,7 +14,7 @@ const WORDS_BYTES_MAX: usize = 2000;
 /// A status with those words, in one line and short enough to travel.
 pub(super) fn status(code: Code, words: &str) -> Status {
     let line = words.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    let mut line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line = one_line(&line, WORDS_BYTES_MAX);
     if line.len() > WORDS_BYTES_MAX {
         let end = (0..=WORDS_BYTES_MAX).rev().find(|end| line.is_char_boundary(*end)).unwrap_or(0);
         line.truncate(end);

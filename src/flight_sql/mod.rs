@@ -37,9 +37,9 @@
 //! | who | sees |
 //! |---|---|
 //! | an observer of the network | addresses, times, sizes of TLS records |
-//! | a stranger | that there is Flight SQL, and that it is not for him |
+//! | a stranger | that there is Flight SQL, that it is not for him, and whether by certificates, tokens or both it would be |
 //! | a peer | the private queries that analysts ask, exactly as those of the command line; not who asks them |
-//! | an analyst | what `datafusion-psi sql` shows; nothing of other analysts' sessions but what they cost, in `psi.audit` |
+//! | an analyst | what `datafusion-psi sql` shows: in `psi.audit` every private question of this party's, whoever asked it, with its text, cost, noisy sizes and outcome; of other analysts' sessions no answer, setting, view or table |
 
 mod about;
 mod calls;

@@ -39,7 +39,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn new(id: String, owner: Analyst, line: Option<Line>) -> Arc<Session> {
+    pub(super) fn new(id: String, owner: Analyst, line: Option<Line>) -> Arc<Session> {
         Arc::new(Session {
             id,
             owner,

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan, Statement};
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
@@ -36,12 +36,14 @@ pub(super) struct Statements {
 }
 
 /// What a statement has put into its session.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Kept {
     /// Bytes of its text.
     pub(super) bytes: usize,
     /// Whether it is a plan, which holds the rows of the tables that it reads.
     pub(super) plan: bool,
+    /// The table or view that it is, with its catalog and schema.
+    pub(super) table: Option<TableReference>,
 }
 
 impl Statements {

@@ -49,7 +49,8 @@ mod words;
 
 pub use books::{
     Account, Approval, Asked, AskedAccount, AuditRow, AuditSession, Balance, Budgets, CHAIN_LINKS_MAX, ChainLink,
-    ChainState, Clock, Direction, Ended, Event, OpenAccount, Period, SystemClock, UnknownPeriod, budget_refused,
+    ChainState, Clock, Consent, Direction, Ended, Event, OpenAccount, Period, SystemClock, UnknownPeriod,
+    budget_refused,
 };
 pub use decimal::{Decimal, NotDecimal};
 pub use error::ConfigError;

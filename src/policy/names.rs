@@ -1,9 +1,12 @@
 //! Which names a policy may give, and which known name a misspelt one probably meant.
 
+pub(super) use crate::psi::is_column;
+use crate::psi::one_line;
+
 /// The most bytes of a name that a policy gives (a party, peer, table or population).
 const NAME_BYTES_MAX: usize = 63;
-/// The most bytes of a column's name.
-const COLUMN_BYTES_MAX: usize = 256;
+/// The longest text that is compared with known names, in bytes.
+const PROBABLY_BYTES_MAX: usize = 256;
 
 /// Names that SQL needs for itself: schemas of the default catalog.
 const RESERVED: [&str; 3] = ["information_schema", "psi", "public"];
@@ -24,22 +27,16 @@ pub(super) fn is_reserved(text: &str) -> bool {
     RESERVED.contains(&text)
 }
 
-/// Whether a text can be a column's name. Columns are named by the files, so anything goes that can be
-/// shown on one line; SQL quotes what needs it.
-pub(super) fn is_column(text: &str) -> bool {
-    !text.is_empty() && text.len() <= COLUMN_BYTES_MAX && !text.chars().any(char::is_control)
-}
-
 /// The known name that `text` probably meant: equal but for case, or at most two edits away (one for
 /// names of up to four letters).
 pub(super) fn probably<'a>(text: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if text.len() > COLUMN_BYTES_MAX {
+    if text.len() > PROBABLY_BYTES_MAX {
         return None;
     }
     let lower = text.to_lowercase();
     known
         .into_iter()
-        .filter(|name| name.len() <= COLUMN_BYTES_MAX)
+        .filter(|name| name.len() <= PROBABLY_BYTES_MAX)
         .map(|name| (edits(&lower, &name.to_lowercase()), name))
         .filter(|(edits, name)| *edits <= if name.chars().count() <= 4 { 1 } else { 2 })
         .min_by_key(|(edits, _)| *edits)
@@ -62,11 +59,7 @@ pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 
 /// A text from outside as it may stand in a message: one line, at most 64 characters.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown: String = text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(64).is_some() {
-        shown.push('…');
-    }
-    shown
+    one_line(text, 64)
 }
 
 /// A key or text as TOML writes it: bare where it may be, else quoted.
@@ -132,7 +125,7 @@ mod tests {
 
     #[test]
     fn texts_from_outside_stay_on_one_line_and_short() {
-        assert_eq!(shown("a\nb"), "a\u{fffd}b");
+        assert_eq!(shown("a\nb"), "a b");
         assert_eq!(shown(&"x".repeat(70)).chars().count(), 65);
         assert_eq!(toml_key("E-Mail"), "E-Mail");
         assert_eq!(toml_key("my \"col\""), r#""my \"col\"""#);

@@ -361,8 +361,11 @@ pub struct Limits {
     /// How many times this party's own number of dummies a peer may ask for.
     pub dummies_factor_max: u64,
     /// The most memory, in MB, of the engine's pool: reading and preparing tables, and what each session that is
-    /// answered sets aside for as long as it runs. Beyond it, sessions by several identifiers use temporary files.
+    /// answered sets aside for as long as it runs. Beyond it, sessions by several identifiers use temporary files, in the
+    /// system's folder for them (`TMPDIR` on Unix).
     pub memory_mb: u64,
+    /// How much of that, in MB, may hold shared tables that were blinded before the next question; 0: none is.
+    pub blind_ahead_mb: u64,
 }
 
 impl Default for Limits {
@@ -379,6 +382,7 @@ impl Default for Limits {
             session_max: Duration::from_secs(3600),
             dummies_factor_max: 4,
             memory_mb: 4096,
+            blind_ahead_mb: 0,
         }
     }
 }

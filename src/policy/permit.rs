@@ -8,7 +8,7 @@ use crate::psi::{self, FilteredRows, Question, WordTerms};
 
 use super::books::{Account, Direction, Period};
 use super::names;
-use super::party::{Ask, Party, Peer, Share};
+use super::party::{Ask, Party, Peer, Share, Sizes};
 use super::terms::{NotAllowed, check_parts, check_question, labels_of};
 
 /// Leave to answer one question, and the rules for the answer.
@@ -313,19 +313,19 @@ impl Party {
         let line = share.lines.approval.unwrap_or(share.lines.share);
         Refusal {
             peer: psi::Error::Refused(format!(
-                "'{}' answers questions about '{table}' only once its owner has approved their exact text and terms; this one waits \
-                 as '{id}': ask the owner to approve it, then ask again",
+                "'{}' answers questions about '{table}' only once its operator has approved their exact text and terms: this one \
+                 waits as {id}; ask again once it is approved (`datafusion-psi approve --config party.toml {id}` there)",
                 self.name
             )),
             owner: format!(
-                "held a question of '{peer}' about '{table}' as '{id}', by {file}:{line}: approval = \"required\"; to allow this one: \
-                 datafusion-psi approve {id}; to allow all, write at {file}:{line}: approval = \"none\""
+                "held a question of '{peer}' about '{table}' as {id}, by {file}:{line}: approval = \"required\"; to allow this one: \
+                 datafusion-psi approve --config {file} {id}; to allow all, write at {file}:{line}: approval = \"none\""
             ),
         }
     }
 
-    /// Which lines of the policy would give an account more: for the owner's log, and `None` for an account that
-    /// the policy lacks.
+    /// Which lines of the policy would give an account more: for its owner, and `None` for an account that the policy
+    /// lacks.
     pub fn more_budget(&self, account: &Account) -> Option<String> {
         let budget = match account.direction {
             Direction::Answering => {
@@ -337,16 +337,23 @@ impl Party {
                 asks.find(|ask| ask.budget.population == account.population).map(|ask| &ask.budget)
             }
         }?;
-        let both = match account.direction {
-            Direction::Answering => "sizes and outputs",
-            Direction::Asking => "sizes",
+        let mut private = Vec::new();
+        if budget.sizes != Sizes::Exact {
+            private.push("sizes");
+        }
+        if account.direction == Direction::Answering && budget.written.is_some() {
+            private.push("outputs");
+        }
+        let epsilon = match private.is_empty() {
+            true => String::new(),
+            false => format!(", with a larger epsilon in {}", private.join(" and ")),
         };
         let renew = match budget.period {
             Period::Forever => ", or add period = \"month\", so that it renews",
             _ => "",
         };
         Some(format!(
-            "to allow more, write at {}:{}: queries = {}, with a larger epsilon in {both}{renew}",
+            "to allow more, write at {}:{}: queries = {}{epsilon}{renew}",
             self.file.display(),
             budget.queries_line,
             budget.queries.saturating_mul(2)

@@ -20,7 +20,7 @@ listen = "127.0.0.1:50051"            # where peers ask; 0.0.0.0:50051 to be rea
 certificate = "tls/NAME.pem"          # give this file to your peers; self-signed is enough, they pin it
 key = "tls/NAME.key"                  # and this one to nobody: mode 600
 #clients = "tls/analysts.pem"         # certificates of those who may run SQL here as this party, by Flight SQL; a file of several, or a list of files
-#tokens = "tls/tokens.txt"            # or their bearer tokens: lines that `datafusion-psi token NAME` prints; mode 600
+#tokens = "tls/tokens.txt"            # or their bearer tokens: lines that `datafusion-psi token ANALYST` prints; mode 600
 #plaintext = true                     # in place of certificate and key: no TLS, on loopback alone, for trying out
 
 # The tables on this party's disk; several [[table]] are fine.
@@ -52,7 +52,7 @@ key = "tls/NAME.key"                  # and this one to nobody: mode 600
 #max_parts = 1                        # the default: the groups by columns of its own that the asker may use; 1 is no grouping
 #minimum_matched = 50                 # the default: fewer matches, by their noisy number, and there is no answer; 0 switches it off
 #filtered_rows = "hide"               # the default: the asker sees the table's length, whatever its filter; "pad": about how many rows pass; "reveal": how many
-#approval = "none"                    # the default; "required": each new question waits for `datafusion-psi approve`
+#approval = "none"                    # the default; "required": each new question waits for `datafusion-psi approve --config party.toml ID`
 #[share.budget]
 #population = "shoppers"              # the people it is about: shares of the same people draw on one account, and have equal budgets
 #queries = 10                         # the most questions of a period
@@ -82,7 +82,8 @@ key = "tls/NAME.key"                  # and this one to nobody: mode 600
 #sessions_max = 4                     # sessions served at once; more are refused in words
 #sessions_per_peer_max = 2            # and of one peer
 #connections_max = 64                 # connections held open at once, of peers and strangers
-#memory_mb = 4096                     # for all sessions with peers together, and as much for analysts; then the disk
+#memory_mb = 4096                     # for all sessions with peers together, and as much for analysts; then files in TMPDIR
+#blind_ahead_mb = 0                   # of these, for tables that are blinded before the next question: it is answered sooner; 32 bytes per person and identifier
 #handshake_seconds_max = 10           # for TLS and a first request
 #connect_seconds_max = 10             # to reach a peer
 #stall_seconds_max = 60               # that a peer may send and accept nothing

@@ -121,9 +121,10 @@ impl ShareInWords<'_> {
             minimum => said.push(format!("With fewer than {minimum} matches, by their noisy number, there is no answer, and the question is spent.")),
         }
         if *approval {
-            said.push(
-                "Each new question waits until its exact text has been approved: datafusion-psi approve.".to_owned(),
-            );
+            said.push(format!(
+                "Each new question waits until its exact text has been approved: datafusion-psi approve --config {} ID.",
+                self.party.file.display()
+            ));
         }
         said.push(format!(
             "With each question the asker sees {}, and for each identifier how many persons matched.",

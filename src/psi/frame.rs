@@ -12,8 +12,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::{Error, PeerMisbehaved, Phase};
 
 /// Rows of a batch on the wire. 4096 rows of eight columns are 1 MiB: a quarter of what gRPC
-/// implementations accept by default. To blind them is 12 ms of one core for one column and some 95 ms for eight, where
-/// the processor has AVX-512 IFMA (curve25519-dalek takes some ten times that): enough to share out.
+/// implementations accept by default. To blind them takes one core some 12 ms per column, so up to a tenth of a second (ten
+/// times that without AVX-512 IFMA), in blocks of 128 rows: for more than a few cores, too little to share out evenly, so
+/// that drivers let a session compute several batches at once ([`Session::poll_outputs`](super::Session::poll_outputs)).
 pub const FRAME_ROWS: u64 = 4096;
 
 /// A schema of non-null fixed-size binary columns.

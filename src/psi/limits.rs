@@ -89,6 +89,21 @@ impl Limits {
         limit("dummies per column", of_all_parts(dummies, parts), self.dummies_max.min(DUMMIES_CAP))
     }
 
+    /// Holds the dummies of all the question's `parts`, each of which has `dummies` per column, against what this responder
+    /// adds at most: before anything is charged.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], in words for the requester.
+    pub fn check_groups(&self, dummies: u64, parts: usize) -> Result<(), Error> {
+        if of_all_parts(dummies, parts) <= self.dummies_max.min(DUMMIES_CAP) {
+            return Ok(());
+        }
+        Err(Error::Refused(format!(
+            "each of {parts} groups of the requester's own has dummies of its own, together more than this responder adds: ask \
+             with fewer groups, or let the owner raise dummies_max in [limits]"
+        )))
+    }
+
     /// Holds the oblivious transfers of the responder's words, one per part and row of its table on the wire (dummies
     /// included), against what can be numbered: by shape alone, before anything is charged.
     ///

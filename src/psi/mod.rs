@@ -47,9 +47,9 @@
 //! | who is shown a receipt | the hello and the noisy sizes: question, terms, counts; no result | whom the parties show it to |
 //!
 //! Who must be honest: both parties follow the protocol (semi-honest), with every cheap check against one that does
-//! not. *Against a peer that deviates, the clip bounds and the output noise on responder-owned values hold; the noise
-//! on sizes, the unlinkability of one's own rows, and sums of requester-owned values rest on both sides following the
-//! protocol.* A requester that plants marked elements to link its own rows learns one answer per row all the same; a
+//! not. *Against a peer that deviates, the clip bounds and the output noise on values that the responder owns hold, and
+//! sums of values that the requester owns stay within the share's range by construction; the noise on sizes, and the
+//! unlinkability of one's own rows, rest on both sides following the protocol.* A requester that plants marked elements to link its own rows learns one answer per row all the same; a
 //! responder that does can link them (both in the doc of `matching`). The checks are: canonical encodings other than the
 //! identity, no element twice in a message's column, exact counts and batch sizes, no tag twice, the transcript hash at
 //! confirm and release, the answer's terms against the published ones, the dummies asked for against a multiple of one's
@@ -78,9 +78,11 @@
 //! 1 to [`COLUMNS_MAX`] identifier columns; [`Limits`] for entries, dummies, and transfers; [`AGGREGATES_MAX`] aggregates;
 //! [`PARTS_MAX`] parts; [`LABELS_MAX`] labels, and [`WORDS_PER_ROW_MAX`] for the responder's aggregates times labels; 1 to
 //! [`CHAIN_LINKS_MAX`] chain heads; signatures of up to [`SIGNATURE_BYTES_MAX`] bytes. Memory:
-//! [`Footprint`]; columns that it has no room for may lie in files ([`Spill`]).
+//! [`Footprint`]; columns that it has no room for may lie in files ([`Spill`]). A responder may bring its rows blinded already
+//! ([`BlindedAhead`]).
 
 mod aggregation;
+mod ahead;
 mod error;
 mod frame;
 mod hello;
@@ -90,6 +92,7 @@ mod matching;
 pub mod normalise;
 mod phase;
 pub mod prepare;
+mod published;
 mod question;
 mod receipt;
 mod release;
@@ -102,8 +105,12 @@ mod simulator;
 mod spill;
 mod table;
 mod terms;
+mod text;
 
-pub use crate::crypto::{ChaCha20Rng, CurveMicros, curve_micros, kernel_name};
+pub use crate::crypto::ChaCha20Rng;
+// What estimates before a run need of the curve: the rooms above have no other way to it.
+pub use crate::crypto::{CurveMicros, curve_micros};
+pub use ahead::{BlindedAhead, BlindingAhead};
 pub use error::{Error, Fault, PeerMisbehaved};
 pub use frame::FRAME_ROWS;
 pub use hello::{
@@ -125,3 +132,4 @@ pub use terms::{
     AggregateTerms, ClipTerms, FilteredRows, GroupTerms, IdentifierTerms, OutputsTerms, OwnValueTerms, SessionId,
     ShareTerms, SizesTerms,
 };
+pub(crate) use text::{escaped, is_column, one_line};

@@ -262,32 +262,34 @@ impl Requester {
         })
     }
 
-    fn next_output(&mut self) -> Result<Output, Error> {
+    fn next_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
         match &mut self.stage {
-            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+            Stage::Hello { hello, outbound, .. } => Ok(vec![match outbound.next_rows() {
                 Some(_) => {
                     hello.charge.spend();
                     Output::Batch(hello.offer.to_batch())
                 }
                 None => Output::Done,
-            }),
-            Stage::Run(run) => run.poll_output(),
+            }]),
+            Stage::Run(run) => run.poll_outputs(most),
             Stage::Failed => Err(failed()),
         }
     }
 
-    fn take(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    fn take(&mut self, batches: &[RecordBatch]) -> Result<(), Error> {
         match &mut self.stage {
             Stage::Hello { answer, inbound, .. } => {
                 // A hello is one batch of any number of rows, not a stream of announced length.
-                if answer.is_some() {
-                    return Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into());
+                for batch in batches {
+                    if answer.is_some() {
+                        return Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into());
+                    }
+                    *answer = Some(Box::new(Answer::from_batch(batch)?));
+                    inbound.count_one()?;
                 }
-                *answer = Some(Box::new(Answer::from_batch(batch)?));
-                inbound.count_one()?;
                 Ok(())
             }
-            Stage::Run(run) => run.receive(batch),
+            Stage::Run(run) => run.receive_all(batches),
             Stage::Failed => Err(failed()),
         }
     }
@@ -341,12 +343,21 @@ impl Session for Requester {
     }
 
     fn poll_output(&mut self) -> Result<Output, Error> {
-        let done = self.next_output();
+        let mut outputs = self.poll_outputs(1)?;
+        outputs.pop().ok_or_else(|| Error::internal("a session gave no output"))
+    }
+
+    fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
+        let done = self.next_outputs(most);
         self.fail_on(done)
     }
 
     fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
-        let done = self.take(&batch);
+        self.receive_all(vec![batch])
+    }
+
+    fn receive_all(&mut self, batches: Vec<RecordBatch>) -> Result<(), Error> {
+        let done = self.take(&batches);
         self.fail_on(done)
     }
 

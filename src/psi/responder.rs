@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use rand_core::Rng;
 
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::crypto::ChaCha20Rng;
 use crate::dp::{QueryOutputs, Reservation};
 
+use super::ahead::BlindedAhead;
 use super::frame::Outbound;
 use super::hello::{Answer, chain_flaw, transcript_hash};
 use super::limits::{check_shape, word_width};
@@ -81,6 +82,7 @@ struct Hello {
     charge: Charge,
     closing: Closing,
     spill: Option<Arc<dyn Spill>>,
+    ahead: Option<BlindedAhead>,
     rng: ChaCha20Rng,
 }
 
@@ -182,7 +184,8 @@ impl Responder {
             ot_width: answer.ot_width,
         };
         let closing = Closing { noise, witnessed };
-        let hello = Hello { answer, agreed, entries, charge: Charge::Reserved(reservation), closing, spill: None, rng };
+        let charge = Charge::Reserved(reservation);
+        let hello = Hello { answer, agreed, entries, charge, closing, spill: None, ahead: None, rng };
         Ok(Responder {
             id: offer.session,
             sizes: Vec::new(),
@@ -198,6 +201,23 @@ impl Responder {
         self
     }
 
+    /// The same session, with its rows as they were blinded before, if they were: it uses that scalar, and no other session can.
+    /// The entries have to be the prepared table's, in its order and in its memory, with a filter's nulls or without: those that
+    /// the filter took out, and not emptied, would be missing. Where the dummies agreed on are far more than these, it does
+    /// without: what would be kept in their places has no room. Before the first message.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where they are not.
+    pub fn with_ahead(mut self, ahead: Option<BlindedAhead>) -> Result<Self, Error> {
+        if let Stage::Hello { hello, .. } = &mut self.stage {
+            let identifiers = &hello.entries.identifiers;
+            ahead.as_ref().map_or(Ok(()), |ahead| ahead.check(identifiers))?;
+            let others = hello.agreed.rows(Role::Responder) - identifiers[0].len() as u64;
+            hello.ahead = ahead.filter(|ahead| ahead.has_room_for(others));
+        }
+        Ok(self)
+    }
+
     /// The outcome, once [`Session::phase`] is `None`.
     pub fn into_outcome(self) -> Result<Outcome, Error> {
         let Stage::Run(run) = self.stage else {
@@ -208,25 +228,26 @@ impl Responder {
         Ok(Outcome { sizes: finished.sizes, dummies, peer_persons, receipt: finished.receipt })
     }
 
-    fn next_output(&mut self) -> Result<Output, Error> {
+    fn next_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
         match &mut self.stage {
-            Stage::Hello { hello, outbound, .. } => Ok(match outbound.next_rows() {
+            Stage::Hello { hello, outbound, .. } => Ok(vec![match outbound.next_rows() {
                 Some(_) => {
                     hello.charge.spend();
                     Output::Batch(hello.answer.to_batch())
                 }
                 None => Output::Done,
-            }),
-            Stage::Run(run) => run.poll_output(),
+            }]),
+            Stage::Run(run) => run.poll_outputs(most),
             Stage::Failed => Err(failed()),
         }
     }
 
-    fn take(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    fn take(&mut self, batches: &[RecordBatch]) -> Result<(), Error> {
         match &mut self.stage {
             // The offer is in hand; there is no second one.
+            Stage::Hello { .. } if batches.is_empty() => Ok(()),
             Stage::Hello { .. } => Err(PeerMisbehaved::TooMany { phase: Phase::Hello, expected: 1 }.into()),
-            Stage::Run(run) => run.receive(batch),
+            Stage::Run(run) => run.receive_all(batches),
             Stage::Failed => Err(failed()),
         }
     }
@@ -283,12 +304,21 @@ impl Session for Responder {
     }
 
     fn poll_output(&mut self) -> Result<Output, Error> {
-        let done = self.next_output();
+        let mut outputs = self.poll_outputs(1)?;
+        outputs.pop().ok_or_else(|| Error::internal("a session gave no output"))
+    }
+
+    fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
+        let done = self.next_outputs(most);
         self.fail_on(done)
     }
 
     fn receive(&mut self, batch: RecordBatch) -> Result<(), Error> {
-        let done = self.take(&batch);
+        self.receive_all(vec![batch])
+    }
+
+    fn receive_all(&mut self, batches: Vec<RecordBatch>) -> Result<(), Error> {
+        let done = self.take(&batches);
         self.fail_on(done)
     }
 
@@ -303,9 +333,9 @@ impl Session for Responder {
                 if !(outbound.is_done() && offer_ended) {
                     return Err(Error::internal("the hello was closed before both of its directions had ended"));
                 }
-                let Hello { agreed, entries, charge, closing, spill, rng, .. } = *hello;
+                let Hello { agreed, entries, charge, closing, spill, ahead, rng, .. } = *hello;
                 let run = Run::new(Role::Responder, agreed, entries, charge.proof()?, closing, rng);
-                self.stage = Stage::Run(Box::new(run.with_spill(spill)));
+                self.stage = Stage::Run(Box::new(run.with_spill(spill).with_ahead(ahead)));
                 Ok(())
             }
             Stage::Run(mut run) => {

@@ -11,6 +11,7 @@ use crate::dp::Spent;
 use crate::mpc::WordWidth;
 
 use super::aggregation::{Aggregation, Owned};
+use super::ahead::BlindedAhead;
 use super::frame::{Inbound, Outbound, binary_schema};
 use super::hello::WordTerms;
 use super::matching::Matching;
@@ -104,6 +105,8 @@ pub(crate) struct Run {
     closing: Option<Closing>,
     /// Where columns lie that memory has no room for.
     spill: Option<Arc<dyn Spill>>,
+    /// This side's rows, if they were blinded before; until the matching begins.
+    ahead: Option<BlindedAhead>,
     stage: Stage,
 }
 
@@ -134,6 +137,7 @@ impl Run {
             sizes: Vec::new(),
             closing: Some(closing),
             spill: None,
+            ahead: None,
             stage: Stage::Confirm { entries, rng, outbound, inbound },
         }
     }
@@ -141,6 +145,11 @@ impl Run {
     /// The same, with columns that are kept in files if there is a `spill`.
     pub(crate) fn with_spill(self, spill: Option<Arc<dyn Spill>>) -> Self {
         Run { spill, ..self }
+    }
+
+    /// The same, with rows that were blinded before if there are any. They are of these entries.
+    pub(crate) fn with_ahead(self, ahead: Option<BlindedAhead>) -> Self {
+        Run { ahead, ..self }
     }
 
     pub(crate) fn agreed(&self) -> &Agreed {
@@ -184,28 +193,37 @@ impl Run {
         }
     }
 
-    pub(crate) fn poll_output(&mut self) -> Result<Output, Error> {
+    pub(crate) fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
         let transcript = self.agreed.transcript;
-        match &mut self.stage {
-            Stage::Confirm { outbound, .. } => Ok(match outbound.next_rows() {
+        let one = match &mut self.stage {
+            Stage::Confirm { outbound, .. } => match outbound.next_rows() {
                 Some(_) => Output::Batch(transcript_batch(&transcript)?),
                 None => Output::Done,
-            }),
-            Stage::Match { matching, .. } => matching.poll_output(),
-            Stage::Aggregate(aggregation) => aggregation.poll_output(),
-            Stage::Release(release) => release.poll_output(),
-            Stage::Finished { .. } => Ok(Output::Done),
-            Stage::Failed => Err(Error::internal("a failed session was asked for output")),
+            },
+            Stage::Match { matching, .. } => return matching.poll_outputs(most),
+            // Narrow: one after the other, each in parallel inside.
+            Stage::Aggregate(aggregation) => aggregation.poll_output()?,
+            Stage::Release(release) => release.poll_output()?,
+            Stage::Finished { .. } => Output::Done,
+            Stage::Failed => return Err(Error::internal("a failed session was asked for output")),
+        };
+        Ok(vec![one])
+    }
+
+    pub(crate) fn receive_all(&mut self, batches: &[RecordBatch]) -> Result<(), Error> {
+        match &mut self.stage {
+            Stage::Match { matching, .. } => matching.receive_all(batches),
+            _ => batches.iter().try_for_each(|batch| self.receive(batch)),
         }
     }
 
-    pub(crate) fn receive(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+    fn receive(&mut self, batch: &RecordBatch) -> Result<(), Error> {
         match &mut self.stage {
             Stage::Confirm { inbound, .. } => {
                 inbound.accept(batch)?;
                 check_transcript(&self.agreed.transcript, batch)
             }
-            Stage::Match { matching, .. } => matching.receive(batch),
+            Stage::Match { matching, .. } => matching.receive_all(std::slice::from_ref(batch)),
             Stage::Aggregate(aggregation) => aggregation.receive(batch),
             Stage::Release(release) => release.receive(batch),
             Stage::Finished { .. } | Stage::Failed => Err(Error::internal("a batch after the session's end")),
@@ -227,10 +245,13 @@ impl Run {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Confirm { entries, mut rng, outbound, inbound } => {
                 both_ended(outbound.is_done() && inbound.is_ended())?;
-                let table = {
+                let mut table = {
                     let Agreed { dummies, transcript, .. } = &self.agreed;
                     WireTable::new(entries, self.agreed.parts(), *dummies, transcript, &mut rng)
                 };
+                if let Some(ahead) = self.ahead.take() {
+                    table.take_up(ahead, &mut rng)?;
+                }
                 let peer = match self.role {
                     Role::Requester => Role::Responder,
                     Role::Responder => Role::Requester,

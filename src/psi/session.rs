@@ -4,15 +4,22 @@
 //! - *getters*: [`Session::phase`], [`Session::out_schema`], [`Session::in_schema`], [`Session::progress`],
 //!   [`Session::sizes`].
 //! - *outputs*: [`Session::poll_output`]; call it whenever the channel has room, until it says
-//!   [`Output::Done`]. [`Output::Wait`] means: nothing before the next input.
-//! - *inputs*: [`Session::receive`] for each batch of the peer's direction, then one
-//!   [`Session::end_input`] when the peer ends it. Inputs are always accepted, so two drivers with
-//!   bounded buffers cannot block each other.
+//!   [`Output::Done`]. [`Output::Wait`] means: nothing before the next input. With room for several,
+//!   [`Session::poll_outputs`] computes them side by side.
+//! - *inputs*: [`Session::receive`] for each batch of the peer's direction, or [`Session::receive_all`] for several
+//!   that have come, then one [`Session::end_input`] when the peer ends it. Inputs are always accepted, so two
+//!   drivers with bounded buffers cannot block each other.
 //! - *advance*: [`Session::advance`], once both directions of a phase have ended; the phase after it
 //!   then is open, or the session has finished.
 //!
-//! Outputs, inputs and `advance` compute on the curve (in parallel, on rayon's pool) and may take
-//! long: an async driver calls them off its runtime. After an error a session stays failed.
+//! An async driver calls none of the last three on its runtime, and each kind where it holds up nobody:
+//! - in the hello, all of them may *wait* for what the session was handed ([`ChainCheck`](super::ChainCheck),
+//!   [`FindRoom`](super::FindRoom), the keeper of its [`Reservation`](crate::dp::Reservation)), and none computes much;
+//! - later, outputs and inputs compute on the curve, in parallel and for a bounded time per batch;
+//! - later, `end_input` and `advance` shuffle, sort and compare whole columns.
+//!
+//! How many batches a call gives or takes changes none of them, nor their order, nor which error ends the session.
+//! After an error a session stays failed.
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -62,8 +69,21 @@ pub trait Session: Send + 'static {
     fn in_schema(&self) -> SchemaRef;
     /// The next batch to send in the open phase.
     fn poll_output(&mut self) -> Result<Output, Error>;
+    /// The next outputs, `most` at most and one at least: what [`poll_output`](Self::poll_output) would give one after
+    /// the other, up to the first that is no batch. An error takes the place of all of them.
+    fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
+        let mut outputs = vec![self.poll_output()?];
+        while outputs.len() < most && matches!(outputs.last(), Some(Output::Batch(_))) {
+            outputs.push(self.poll_output()?);
+        }
+        Ok(outputs)
+    }
     /// Takes a batch of the peer's direction; checks schema, rows and content.
     fn receive(&mut self, batch: RecordBatch) -> Result<(), Error>;
+    /// Takes several, in their order: as [`receive`](Self::receive) would one after the other, up to the first error.
+    fn receive_all(&mut self, batches: Vec<RecordBatch>) -> Result<(), Error> {
+        batches.into_iter().try_for_each(|batch| self.receive(batch))
+    }
     /// The peer ended its direction of the phase; an error if rows are missing.
     fn end_input(&mut self) -> Result<(), Error>;
     /// Closes the phase after both directions have ended, and opens the next.

@@ -4,9 +4,11 @@
 //! and nothing a peer can do to a message is taken for an honest one. Method: a loop that hands each batch over,
 //! with a hook that may change it; bounded steps, no I/O, no clock.
 
+mod ahead;
 mod grouped;
 mod offered;
 mod released;
+mod several;
 mod spilled;
 
 pub(super) use spilled::{MemoryFiles, Trouble};
@@ -55,6 +57,8 @@ struct Setting {
     bound: i128,
     noise: Noise,
     keys: Option<Keys>,
+    /// The responder's prepared table, blinded before the session: its rows before a filter emptied some of them.
+    ahead: Option<Rows>,
     seed: u64,
 }
 
@@ -103,6 +107,7 @@ impl Setting {
             bound: 1000,
             noise: Noise::None,
             keys: None,
+            ahead: None,
             seed: 1,
         }
     }
@@ -234,7 +239,8 @@ impl Setting {
         let labels = 0..self.labels.max(1);
         let counts = labels.clone().map(|label| weights(label).map(|weight| weight.min(1)).collect());
         let sums = labels.map(|label| weights(label).zip(&self.responder).map(|(weight, (_, v))| weight * v).collect());
-        let entries = self.entries(&self.responder, counts.chain(sums).collect(), self.fillers.1);
+        let mut entries = self.entries(&self.responder, counts.chain(sums).collect(), self.fillers.1);
+        let ahead = self.blinded_ahead(&mut entries);
         let terms = AnswerTerms {
             dummies: self.dummies.1,
             words: self.words(),
@@ -248,7 +254,7 @@ impl Setting {
         };
         let rng = ChaCha20Rng::seed_from_u64(self.seed ^ u64::MAX);
         let witness = self.witness(Role::Responder);
-        Responder::new(offer, terms, entries, granted(), witness, Limits::default(), rng)
+        Responder::new(offer, terms, entries, granted(), witness, Limits::default(), rng)?.with_ahead(ahead)
     }
 
     /// The model: column by column, unmatched persons with equal identifiers match. Sizes by column, then part; cells.

@@ -9,6 +9,7 @@ use crate::crypto::{
     ChaCha20Rng, ElementColumn, HashDomain, SecretScalar, Source, choose_half, hash_and_blind, shuffle,
 };
 
+use super::ahead::{BlindedAhead, BlindedRows, Kinds};
 use super::{COLUMNS_MAX, Error, PARTS_MAX};
 
 /// What a party brings to a session: its prepared table, filter applied.
@@ -136,6 +137,8 @@ pub(crate) struct WireTable {
     chosen: Zeroizing<Vec<Vec<u64>>>,
     order: Zeroizing<Vec<u32>>,
     domains: Vec<HashDomain>,
+    /// Rows that were blinded ahead, and until the session asks for it the scalar that did.
+    ahead: Option<(BlindedRows, Option<SecretScalar>)>,
 }
 
 impl WireTable {
@@ -173,7 +176,27 @@ impl WireTable {
             filler += fillers;
         }
         let domains = (0..columns).map(|column| HashDomain::new(column as u8, transcript)).collect();
-        WireTable { entries, persons, announced, dummies, columns, chosen, order, domains }
+        WireTable { entries, persons, announced, dummies, columns, chosen, order, domains, ahead: None }
+    }
+
+    /// Takes up what was blinded ahead of this very table, and blinds the session's dummies by the same scalar, all together:
+    /// their number is public.
+    pub(crate) fn take_up(&mut self, ahead: BlindedAhead, rng: &mut ChaCha20Rng) -> Result<(), Error> {
+        let kinds = Kinds {
+            fillers: self.announced - self.persons,
+            dummies: self.dummies,
+            chosen: &self.chosen,
+            domains: &self.domains,
+        };
+        let (rows, scalar) = ahead.complete(&self.entries.identifiers, &kinds, rng)?;
+        self.ahead = Some((rows, Some(scalar)));
+        Ok(())
+    }
+
+    /// The session's first scalar, of which there is one: that which has blinded the rows already, or a fresh one.
+    pub(crate) fn first_scalar(&mut self, rng: &mut ChaCha20Rng) -> SecretScalar {
+        let ahead = self.ahead.as_mut().and_then(|(_, scalar)| scalar.take());
+        ahead.unwrap_or_else(|| SecretScalar::random(rng))
     }
 
     /// Rows on the wire.
@@ -185,7 +208,7 @@ impl WireTable {
         self.columns
     }
 
-    /// Column `column` (from 0) of the given wire rows, blinded.
+    /// Column `column` (from 0) of the given wire rows, blinded by the session's first scalar.
     pub(crate) fn blind(
         &self,
         column: usize,
@@ -194,6 +217,9 @@ impl WireTable {
         rng: &mut ChaCha20Rng,
     ) -> ElementColumn {
         let order = &self.order[rows];
+        if let Some((ahead, _)) = &self.ahead {
+            return ahead.batch(column, order, rng);
+        }
         let source = |i: usize| self.source(column, order[i] as usize);
         hash_and_blind(&self.domains[column], order.len(), source, scalar, rng)
     }
@@ -217,6 +243,12 @@ impl WireTable {
         Source::Null
     }
 
+    /// What each row of the wire is in a column.
+    #[cfg(test)]
+    pub(crate) fn sources(&self, column: usize) -> Vec<Source<'_>> {
+        self.order.iter().map(|&entry| self.source(column, entry as usize)).collect()
+    }
+
     /// The totals of value column `value` for the given wire rows; 0 for fillers and dummies.
     pub(crate) fn values(&self, value: usize, rows: Range<usize>) -> impl Iterator<Item = i128> + '_ {
         let values = &self.entries.values[value];
@@ -228,9 +260,10 @@ impl WireTable {
         self.entries.values.len()
     }
 
-    /// Frees the identifiers, once all columns have been blinded.
+    /// Frees the identifiers and what was blinded of them ahead, once all columns have been sent.
     pub(crate) fn forget_identifiers(&mut self) {
         self.entries.identifiers.clear();
+        self.ahead = None;
     }
 }
 

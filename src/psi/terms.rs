@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::dp::QueryOutputs;
 
-use super::Error;
 use super::hello::one_spelling;
+use super::{Error, one_line};
 
 /// A sixteen-byte name of one session, chosen at random by the requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -249,7 +249,7 @@ impl OutputsTerms {
         match self {
             OutputsTerms::Exact => Ok(QueryOutputs::Exact),
             OutputsTerms::Private { per_query, .. } => one_spelling(per_query).ok_or_else(|| {
-                let text: String = per_query.chars().take(100).filter(|c| !c.is_control()).collect();
+                let text = one_line(per_query, 100);
                 Error::Incompatible(format!(
                     "the share's terms for outputs, '{text}', are none that this version knows"
                 ))

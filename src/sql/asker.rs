@@ -258,7 +258,8 @@ impl Asker {
     }
 }
 
-fn deadlines(party: &Party) -> Deadlines {
+/// The waits that a party's policy sets, for asking and for answering.
+pub(crate) fn deadlines(party: &Party) -> Deadlines {
     Deadlines {
         connect: party.limits.connect_max,
         idle: party.limits.stall_max,

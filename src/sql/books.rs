@@ -26,9 +26,9 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use super::asker::Asker;
 use super::error::to_datafusion;
-use super::offload::off_runtime;
 use crate::policy::{Account, AuditRow, Balance, Direction, Sizes};
-use crate::psi::{Error, ShareTerms, hex_of};
+use crate::psi::{Error, ShareTerms, escaped, hex_of};
+use crate::transport::offload;
 
 /// The schema's name in SQL.
 pub(super) const SCHEMA: &str = "psi";
@@ -114,7 +114,7 @@ impl TableProvider for BooksTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let (kind, asker) = (self.kind, Arc::clone(&self.asker));
-        let rows = off_runtime(move || kind.rows(Some(&asker)));
+        let rows = offload::block(move || kind.rows(Some(&asker)));
         let batch = rows.await.and_then(|rows| rows).map_err(to_datafusion)?;
         MemTable::try_new(batch.schema(), vec![vec![batch]])?.scan(state, projection, filters, limit).await
     }
@@ -209,6 +209,11 @@ fn budget(rows: &[Balance]) -> Result<RecordBatch, Error> {
     columns.finish()
 }
 
+/// A text that a peer may have written, whole: what could steer a terminal is escaped, as `approve` shows it.
+fn shown(text: &str) -> String {
+    escaped(text, usize::MAX)
+}
+
 fn audit(rows: &[AuditRow]) -> Result<RecordBatch, Error> {
     let mut columns = Columns::default();
     columns.number("id", rows, |row| Some(row.id));
@@ -219,7 +224,7 @@ fn audit(rows: &[AuditRow]) -> Result<RecordBatch, Error> {
     columns.text("session", rows, |row| row.session.map(|session| session.to_string()));
     columns.text("direction", rows, |row| row.direction.map(|direction| direction.name().to_owned()));
     columns.text("population", rows, |row| row.population.clone());
-    columns.text("question", rows, |row| row.question.clone());
+    columns.text("question", rows, |row| row.question.as_deref().map(shown));
     columns.text("terms", rows, |row| row.terms.clone());
     columns.number("persons_own", rows, |row| row.persons_own);
     columns.number("persons_peer", rows, |row| row.persons_peer);
@@ -229,7 +234,7 @@ fn audit(rows: &[AuditRow]) -> Result<RecordBatch, Error> {
     columns.text("padding", rows, |row| row.padding.clone());
     columns.numbers("noisy_sizes", rows, |row| row.sizes.clone());
     columns.number("dummies", rows, |row| row.dummies);
-    columns.text("outcome", rows, |row| row.outcome.clone());
+    columns.text("outcome", rows, |row| row.outcome.as_deref().map(shown));
     columns.float("seconds", rows, |row| row.seconds);
     columns.number("bytes_out", rows, |row| row.bytes_out);
     columns.number("bytes_in", rows, |row| row.bytes_in);

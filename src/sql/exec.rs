@@ -24,21 +24,21 @@ use datafusion::physical_plan::{
 
 use super::asker::Asker;
 use super::config::PsiConfig;
-use super::error::shared_error;
+use super::error::{shared_error, to_datafusion};
 use super::explain::{Outline, OwnOutline, RunReport};
 use super::query::PrivateQuery;
 use super::run::{Settled, Watcher, run, settle};
 use crate::policy::AskedRows;
 use crate::psi::{Error, FilteredRows, SizesTerms, curve_micros};
-use crate::transport::PhaseReport;
+use crate::transport::{PhaseReport, offload};
 
 /// Executes one [`PrivateQuery`]. Its one input is this side's relation; its output is one batch: a row for each of its
 /// groups and labels.
 ///
 /// `execute` does nothing; the first poll of its stream starts the run, in a task that ends with the
 /// stream. Equal queries of one statement share one run and one charge: the first that is polled runs,
-/// the others wait for its answer. Displaying the plan computes estimates and reads the policy's books;
-/// it sends nothing, and after a run it shows what happened instead.
+/// the others wait for its answer. Displaying the plan shows estimates, which are computed once from the policy's books:
+/// when an EXPLAIN is planned, else by the first display. It sends nothing, and after a run it shows what happened instead.
 #[derive(Debug, Clone)]
 pub struct PrivateQueryExec {
     query: Arc<PrivateQuery>,
@@ -48,8 +48,8 @@ pub struct PrivateQueryExec {
     asker: Arc<Asker>,
     metrics: ExecutionPlanMetricsSet,
     report: Arc<Mutex<Option<RunReport>>>,
-    /// The peer's dummies by its terms, computed when the plan is first displayed: it may take a second.
-    dummies_there: Arc<OnceLock<Result<u64, String>>>,
+    /// What EXPLAIN says before a run, computed once.
+    outline: Arc<OnceLock<Outline>>,
     properties: Arc<PlanProperties>,
 }
 
@@ -78,7 +78,7 @@ impl PrivateQueryExec {
             asker,
             metrics: ExecutionPlanMetricsSet::new(),
             report: Arc::default(),
-            dummies_there: Arc::default(),
+            outline: Arc::default(),
             properties: Arc::new(properties),
         })
     }
@@ -94,8 +94,22 @@ impl PrivateQueryExec {
         &self.query
     }
 
-    /// What EXPLAIN says before a run.
-    fn outline(&self) -> Outline {
+    /// Computes what EXPLAIN says before a run, off the runtime: it reads the policy's books, and counting the dummies may
+    /// take a second. Where a plan is displayed without, the first display computes it.
+    pub(super) async fn prepare_display(&self) -> Result<()> {
+        let exec = self.clone();
+        offload::block(move || {
+            exec.outline();
+        })
+        .await
+        .map_err(to_datafusion)
+    }
+
+    fn outline(&self) -> &Outline {
+        self.outline.get_or_init(|| self.compute_outline())
+    }
+
+    fn compute_outline(&self) -> Outline {
         let query = &self.query;
         let columns = query
             .terms
@@ -127,12 +141,7 @@ impl PrivateQueryExec {
             adds_persons: query.adds_persons(),
             words: settled.map(|settled| settled.words).unwrap_or_default(),
             own,
-            dummies_there: self
-                .dummies_there
-                .get_or_init(|| {
-                    dummies_there(&query.shared.terms.sizes, query.shared.terms.filtered_rows, persons_larger)
-                })
-                .clone(),
+            dummies_there: dummies_there(&query.shared.terms.sizes, query.shared.terms.filtered_rows, persons_larger),
             persons_here: rows,
             persons_there,
             ot_width: self.asker.party().ot.width,

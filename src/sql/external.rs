@@ -16,9 +16,9 @@ use datafusion::logical_expr::CreateExternalTable;
 use super::asker::Asker;
 use super::catalog::PeerTable;
 use super::error::to_datafusion;
-use super::offload::off_runtime;
 use crate::policy::UnnamedPeer;
 use crate::psi::Error;
+use crate::transport::offload;
 
 /// The options, without their prefix.
 const NAME: &str = "psi.name";
@@ -53,7 +53,7 @@ impl TableProviderFactory for PsiTableFactory {
             }
             (None, Some(name)) => {
                 let peer = UnnamedPeer { name: name.clone(), address: wanted.address, certificate: wanted.certificate };
-                let extended = off_runtime(move || asker.unnamed(&peer)).await.and_then(|asker| asker);
+                let extended = offload::block(move || asker.unnamed(&peer)).await.and_then(|asker| asker);
                 (extended.map_err(to_datafusion)?, name)
             }
         };

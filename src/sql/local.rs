@@ -11,10 +11,10 @@ use datafusion::physical_plan::ExecutionPlan;
 use futures::StreamExt;
 
 use super::error::to_datafusion;
-use super::offload::off_runtime;
 use super::people::{Identifiers, join_column};
 use super::run::Settled;
 use crate::psi::Error;
+use crate::transport::offload;
 
 /// The local relation, as far as the session needs it.
 pub(super) struct Local {
@@ -23,8 +23,8 @@ pub(super) struct Local {
     pub(super) values: Vec<ArrayRef>,
     /// One column per group of this side's own, in their order.
     pub(super) groups: Vec<ArrayRef>,
-    /// What of it the engine's memory pool knows.
-    pub(super) memory: Vec<MemoryReservation>,
+    /// Its bytes in the engine's memory pool.
+    pub(super) memory: MemoryReservation,
 }
 
 /// A batch of it.
@@ -45,25 +45,25 @@ pub(super) async fn collect(
     let shared = Arc::new(settled.clone());
     let partitions = input.properties().partitioning.partition_count();
     let mut tasks = JoinSet::new();
+    let held = Arc::new(memory.new_empty());
     for partition in 0..partitions {
         let mut stream = input.execute(partition, Arc::clone(context))?;
-        let settled = Arc::clone(&shared);
-        let memory = memory.new_empty();
+        let (settled, held) = (Arc::clone(&shared), Arc::clone(&held));
         tasks.spawn(async move {
             let mut chunks = Vec::new();
             while let Some(batch) = stream.next().await {
                 let batch = batch?;
                 let settled = Arc::clone(&settled);
-                let chunk = off_runtime(move || chunk(&batch, &settled))
+                let chunk = offload::prepare(move || chunk(&batch, &settled))
                     .await
                     .and_then(|chunk| chunk)
                     .map_err(to_datafusion)?;
                 let values: usize = chunk.columns.iter().map(|column| column.get_array_memory_size()).sum();
                 // Twice: joined, the chunks exist a second time for a moment.
-                memory.try_grow(2 * (chunk.identifiers.size_bytes() + values))?;
+                held.try_grow(2 * (chunk.identifiers.size_bytes() + values))?;
                 chunks.push(chunk);
             }
-            Ok::<_, DataFusionError>((partition, chunks, memory))
+            Ok::<_, DataFusionError>((partition, chunks))
         });
     }
     let mut parts = Vec::with_capacity(partitions);
@@ -77,19 +77,16 @@ pub(super) async fn collect(
         };
         parts.push(done);
     }
-    parts.sort_by_key(|(partition, ..)| *partition);
+    parts.sort_by_key(|(partition, _)| *partition);
     let types: Vec<_> = {
         let schema = input.schema();
         wanted(&shared).map(|column| schema.field(column).data_type().clone()).collect()
     };
     let (columns, words) = (shared.terms.len(), types.len() - shared.groups.len());
-    off_runtime(move || {
+    offload::prepare(move || {
         let mut identifiers = Vec::new();
         let mut values: Vec<Vec<ArrayRef>> = vec![Vec::new(); types.len()];
-        let mut held = Vec::with_capacity(parts.len());
-        for (_, chunks, memory) in parts {
-            memory.shrink(memory.size() / 2);
-            held.push(memory);
+        for (_, chunks) in parts {
             for chunk in chunks {
                 identifiers.push(chunk.identifiers);
                 for (all, column) in values.iter_mut().zip(chunk.columns) {
@@ -100,7 +97,11 @@ pub(super) async fn collect(
         let joined = values.iter().zip(&types).map(|(parts, kind)| join_column(parts, kind));
         let mut values = joined.collect::<Result<Vec<_>, Error>>()?;
         let groups = values.split_off(words);
-        Ok(Local { identifiers: Identifiers::join(identifiers, columns)?, values, groups, memory: held })
+        let identifiers = Identifiers::join(identifiers, columns)?;
+        // The chunks are gone.
+        let memory = held.split(held.size() / 2);
+        held.free();
+        Ok(Local { identifiers, values, groups, memory })
     })
     .await
     .and_then(|joined| joined)

@@ -1,7 +1,7 @@
 //! Names, rule, plan, execution: SQL in, one private aggregate out.
 //!
 //! **Row of the table of rooms.** Job: catalog, functions, rule, plan, exec, EXPLAIN text, error
-//! translation. May import: datafusion, arrow, the public API of transport, policy, psi. Must not touch:
+//! translation. May import: datafusion, arrow, the public API of transport, policy, psi, dp. Must not touch:
 //! dalek, files (but for the engine's temporary ones, in `spill`), sockets; secret values in `Display` or metrics.
 //!
 //! # How a statement goes through
@@ -36,6 +36,7 @@
 //! Eight alternatives; [`FILTER_BYTES_MAX`] bytes for each filter; one peer's table per aggregate, and one column of it in GROUP
 //! BY. Every refusal is a planning error with the reason and, where there is one, the rewrite.
 
+mod ahead;
 mod answer;
 mod asker;
 mod books;
@@ -50,13 +51,13 @@ mod functions;
 mod identifiers;
 mod keys;
 mod local;
-mod offload;
 #[cfg(test)]
 mod pair_tests;
 mod parts;
 mod people;
 mod planner;
 mod predicate;
+mod prepared;
 mod query;
 mod record;
 mod register;
@@ -69,6 +70,7 @@ mod stores;
 mod tables;
 mod totals;
 
+pub(crate) use asker::deadlines;
 pub use asker::{Asker, PeerLink};
 pub use catalog::{PeerCatalog, PeerSchema, PeerTable, SharedTable};
 pub use config::PsiConfig;

@@ -90,6 +90,11 @@ impl Identifiers {
         Ok(Identifiers { columns: joined.collect::<Result<_, Error>>()?, unnormalised })
     }
 
+    /// Rows of the table that they are of.
+    pub(super) fn rows(&self) -> usize {
+        self.columns.first().map_or(0, Array::len)
+    }
+
     /// Bytes in memory.
     pub(super) fn size_bytes(&self) -> usize {
         self.columns.iter().map(Array::get_array_memory_size).sum()

@@ -32,12 +32,14 @@ use super::rule::Refused;
 #[derive(Debug, Clone)]
 pub struct PsiPlanner {
     asker: Arc<Asker>,
+    /// Whether what it plans will be displayed.
+    explained: bool,
 }
 
 impl PsiPlanner {
     /// A planner whose queries are asked by that party.
     pub fn new(asker: Arc<Asker>) -> Self {
-        PsiPlanner { asker }
+        PsiPlanner { asker, explained: false }
     }
 }
 
@@ -60,6 +62,9 @@ impl ExtensionPlanner for PsiPlanner {
         let local = session.optimize(&query.local)?;
         let input = planner.create_physical_plan(&local, session).await?;
         let exec = PrivateQueryExec::new(query.clone(), input, self.asker.who_asks(&query.peer))?;
+        if self.explained {
+            exec.prepare_display().await?;
+        }
         Ok(Some(Arc::new(exec)))
     }
 }
@@ -97,6 +102,7 @@ impl PsiQueryPlanner {
         other: &Arc<dyn QueryPlanner + Send + Sync>,
         plan: &LogicalPlan,
         session: &dyn Session,
+        explained: bool,
     ) -> Result<LogicalPlan> {
         let mut queries = Vec::new();
         plan.apply_with_subqueries(|node| {
@@ -112,10 +118,10 @@ impl PsiQueryPlanner {
         for query in queries {
             // Its local side may itself hold one.
             let local = session.optimize(&query.local)?;
-            let local = Box::pin(self.planned_first(other, &local, session)).await?;
+            let local = Box::pin(self.planned_first(other, &local, session, explained)).await?;
             let input = other.create_physical_plan(&local, session).await?;
             let asker = self.psi.asker.who_asks(&query.peer);
-            let scan = planned_scan(query, input, asker)?;
+            let scan = planned_scan(query, input, asker, explained).await?;
             planned.push_back(scan);
         }
         let replaced = plan.clone().transform_down_with_subqueries(|node| {
@@ -138,15 +144,17 @@ impl QueryPlanner for PsiQueryPlanner {
         logical_plan: &LogicalPlan,
         session: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        let explained = is_explained(logical_plan);
         match &self.other {
             None => {
-                let psi: Arc<dyn ExtensionPlanner + Send + Sync> = Arc::new(self.psi.clone());
+                let psi: Arc<dyn ExtensionPlanner + Send + Sync> =
+                    Arc::new(PsiPlanner { explained, ..self.psi.clone() });
                 DefaultPhysicalPlanner::with_extension_planners(vec![psi])
                     .create_physical_plan(logical_plan, session)
                     .await
             }
             Some(other) => {
-                let plan = self.planned_first(other, logical_plan, session).await?;
+                let plan = self.planned_first(other, logical_plan, session, explained).await?;
                 other.create_physical_plan(&plan, session).await
             }
         }
@@ -181,6 +189,15 @@ fn is_default(planner: &(dyn QueryPlanner + Send + Sync)) -> bool {
     planner.type_id() == default.type_id()
 }
 
+/// Whether a statement displays the estimates of its plan.
+fn is_explained(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Explain(_) => true,
+        LogicalPlan::Analyze(analyze) => analyze.verbose,
+        _ => false,
+    }
+}
+
 fn private_query(plan: &LogicalPlan) -> Option<&PrivateQuery> {
     match plan {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<PrivateQuery>(),
@@ -189,10 +206,18 @@ fn private_query(plan: &LogicalPlan) -> Option<&PrivateQuery> {
 }
 
 /// A private query as a scan with the same columns, qualifiers included.
-fn planned_scan(query: PrivateQuery, input: Arc<dyn ExecutionPlan>, asker: Arc<Asker>) -> Result<LogicalPlan> {
+async fn planned_scan(
+    query: PrivateQuery,
+    input: Arc<dyn ExecutionPlan>,
+    asker: Arc<Asker>,
+    explained: bool,
+) -> Result<LogicalPlan> {
     let (name, projected_schema) = (format!("private_query_{}", query.peer), Arc::clone(&query.schema));
     // The input has been planned and optimised to its end: no second planner should look into it.
     let exec = PrivateQueryExec::new(query, input, asker)?.with_hidden_input();
+    if explained {
+        exec.prepare_display().await?;
+    }
     let provider = PlannedQuery { plan: Arc::new(exec) };
     Ok(LogicalPlan::TableScan(TableScan {
         table_name: TableReference::bare(name),

@@ -1,12 +1,6 @@
 //! What is kept of a session beside its answer: its question and end for the audit, and its memory.
 
-use std::sync::Arc;
-
-use datafusion::execution::context::SessionContext;
-
-use super::spill::SessionMemory;
-use crate::policy::Party;
-use crate::psi::{Error, Footprint, Offer, Question, Role, SessionRows, Spill};
+use crate::psi::{Error, Footprint, Offer, Question, Role, SessionRows};
 
 /// An error as the audit keeps it.
 pub(super) fn failed(error: &Error) -> String {
@@ -32,25 +26,13 @@ pub(super) fn asked(question: &Question) -> String {
     )
 }
 
-/// Sets the memory of one answered session aside, for as long as it runs: by the two tables' lengths, `dummies` per
-/// identifier and part, and the question's shape alone. With files for what the memory has no room for.
-///
-/// # Errors
-/// [`Error::Environment`] where the policy's `memory_mb` has not so much left, files or not.
-pub(super) fn set_aside(
-    engine: &SessionContext,
-    party: &Party,
-    offer: &Offer,
-    persons: u64,
-    labels: usize,
-    dummies: u64,
-) -> Result<(SessionMemory, Option<Arc<dyn Spill>>), Error> {
+/// The memory of one answered session: by the two tables' lengths, `dummies` per identifier and part, the question's shape,
+/// and the bytes of identifiers that are `copied` for it alone.
+pub(super) fn footprint(offer: &Offer, persons: u64, labels: usize, dummies: u64, copied: u64) -> Footprint {
     let (columns, parts) = (offer.question.identifiers.len() as u64, offer.persons.len() as u64);
     let added = dummies.saturating_mul(columns).saturating_mul(parts);
     let rows = SessionRows { own: persons.saturating_add(added), peer: offer.persons_total().saturating_add(added) };
     // Each word has a total for each label.
     let values = offer.question.aggregates.len() as u64 * labels.max(1) as u64;
-    let memory = SessionMemory::new(&engine.runtime_env(), offer.session, &party.name);
-    let spill = memory.fit(&Footprint { role: Role::Responder, columns, parts, values, rows })?;
-    Ok((memory, spill))
+    Footprint { role: Role::Responder, columns, parts, values, rows, identifiers: copied }
 }

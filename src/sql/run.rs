@@ -25,7 +25,6 @@ use super::ending::EndGuard;
 use super::error::{local_error, to_datafusion};
 use super::explain::{ColumnErrors, Outcome, PhaseLine, RunReport};
 use super::local::{Local, collect};
-use super::offload::off_runtime;
 use super::parts::Parts;
 use super::people::{MatchColumn, Word, entries_after_filter, person_values};
 use super::query::PrivateQuery;
@@ -34,12 +33,12 @@ use super::spill::SessionMemory;
 use crate::dp::pad_fillers;
 use crate::policy::{Account, Asked, Ended, Party, check_parts, check_question};
 use crate::psi::normalise::Normaliser;
-use crate::psi::prepare::PreparedTable;
+use crate::psi::prepare::{PreparedTable, prepare_bytes};
 use crate::psi::{
     Aggregate, Answered, ChaCha20Rng, ChainLink, Entries, EntryPart, Error, Footprint, Limits, OfferTerms, Phase,
-    Progress, Question, Requester, Role, SessionId, SessionRows, WordTerms,
+    Progress, Question, Requester, Role, SessionId, SessionRows, WordTerms, escaped,
 };
-use crate::transport::{Observer, PhaseReport};
+use crate::transport::{Observer, PhaseReport, offload};
 
 /// What a query needs that follows from its plan, the share's terms and this party's policy alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -182,7 +181,7 @@ pub(super) async fn run(
     };
     let mut local = collect(&settled, input, &context, &memory).await.map_err(local_error)?;
     // Registered until the run has ended: the session keeps the identifiers and the values that long.
-    let held = std::mem::take(&mut local.memory);
+    let held = local.memory.take();
     let parts = parts(&query, &mut local).await.map_err(to_datafusion)?;
     if parts.as_ref().is_some_and(|parts| parts.count() == 0) {
         // No group, no row: plain SQL's answer, which the peer need not be asked for.
@@ -228,7 +227,7 @@ async fn parts(query: &PrivateQuery, local: &mut Local) -> Result<Option<Arc<Par
         return Ok(None);
     }
     let columns = std::mem::take(&mut local.groups);
-    let parts = off_runtime(move || Parts::of(&columns)).await??;
+    let parts = offload::prepare(move || Parts::of(&columns)).await??;
     let count = u32::try_from(parts.count()).unwrap_or(u32::MAX);
     match check_parts(&query.shared.terms, count) {
         Ok(()) => Ok(Some(Arc::new(parts))),
@@ -298,12 +297,19 @@ async fn ask(
     let ask = asker.party().may_ask(&query.peer)?;
     let unnormalised = preparing.local.identifiers.unnormalised;
     let own_words = settled.own_words.clone();
-    let Prepared { identifiers, values, persons, table } = off_runtime(move || preparing.prepare(own_words)).await??;
+    // While rows become persons; what is left then is as large as what the local relation has set aside.
+    let room = MemoryConsumer::new("persons of a private query").register(&engine.runtime.memory_pool);
+    let found = &preparing.local.identifiers;
+    room.try_grow(prepare_bytes(found.rows(), settled.terms.len(), found.size_bytes())).map_err(|error| {
+        Error::Environment(format!("this side has not the memory to prepare its rows: {}", error.strip_backtrace()))
+    })?;
+    let Prepared { identifiers, values, persons, table } =
+        offload::prepare(move || preparing.prepare(own_words)).await??;
     watcher.note(|report| {
         note_local(report, &table, unnormalised, began.elapsed().as_secs_f64());
         report.parts = persons.len();
     });
-    drop(table);
+    drop((table, room));
 
     let mut rng = seeded()?;
     // Drawn for each part by itself: each part's number is announced.
@@ -319,8 +325,12 @@ async fn ask(
         )));
     }
     let account = asker.budgets().open(&settled.account, announced)?;
-    let columns = settled.terms.len() as u32;
+    let (columns, parts) = (settled.terms.len() as u32, entries.parts.len());
     let session = SessionId::random(&mut rng);
+    // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
+    let (account, dummies) = offload::block(move || account.dummies().map(|dummies| (account, dummies))).await??;
+    limits.check_own(announced, dummies, parts)?;
+    let added = dummies.saturating_mul(columns.into()).saturating_mul(parts as u64);
     // Before the charge as far as lengths are known: by the peer's when it last answered. By the real ones before any
     // element leaves.
     let memory = Arc::new(SessionMemory::new(&engine.runtime, session, &asker.party().name));
@@ -328,13 +338,14 @@ async fn ask(
     let footprint = Footprint {
         role: Role::Requester,
         columns: columns.into(),
-        parts: entries.parts.len() as u64,
+        parts: parts as u64,
         values: settled.own_words.len() as u64,
-        rows: SessionRows { own: announced, peer: known },
+        rows: SessionRows { own: announced.saturating_add(added), peer: known.saturating_add(added) },
+        identifiers: 0,
     };
-    memory.fit(&footprint)?;
+    memory.fit(&footprint, |_| false)?;
     let held = Arc::clone(&memory);
-    let find_room = Box::new(move |rows: SessionRows| held.fit(&Footprint { rows, ..footprint }));
+    let find_room = Box::new(move |rows: SessionRows| held.fit(&Footprint { rows, ..footprint }, |_| false));
     let asked = Asked {
         session,
         question: canonical(&query.question),
@@ -343,13 +354,11 @@ async fn ask(
         persons_peer: None,
     };
     let (books, peer) = (asker.budgets().clone(), query.peer.clone());
-    // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
     let given_up = given_up(asker, watcher, session);
-    let (dummies, reservation, given_up, chain) = off_runtime(move || {
-        let dummies = account.dummies()?;
+    let (reservation, given_up, chain) = offload::block(move || {
         let reservation = account.charge(dummies, columns, &asked)?;
         // From here on there is an end to be written, whatever becomes of this run.
-        Ok::<_, Error>((dummies, reservation, given_up(), books.chain(&peer)?))
+        Ok::<_, Error>((reservation, given_up(), books.chain(&peer)?))
     })
     .await??;
     let (books, peer, told) = (asker.budgets().clone(), query.peer.clone(), chain.first().copied());
@@ -419,7 +428,7 @@ async fn note_end(
 ) {
     let row = ended(watcher, started, answered);
     let books = asker.budgets().clone();
-    let written = off_runtime(move || books.ended(session, &row)).await.and_then(|done| done);
+    let written = offload::block(move || books.ended(session, &row)).await.and_then(|done| done);
     if let Err(error) = written {
         tracing::error!(%session, %error, "the session's end is not in the audit");
     }
@@ -464,11 +473,7 @@ fn note_local(report: &mut RunReport, table: &PreparedTable, unnormalised: u64, 
 /// The question in one line, for logs: what the peer reads too. A peer may have written it, so what could begin a
 /// line of its own or steer a terminal is escaped, and its length is bounded.
 pub(super) fn described(question: &Question) -> String {
-    asked(question)
-        .chars()
-        .take(DESCRIBED_CHARS_MAX)
-        .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
-        .collect()
+    escaped(&asked(question), DESCRIBED_CHARS_MAX)
 }
 
 /// The most characters of a question in a log line.

@@ -12,7 +12,7 @@
 //! ends before the session's first frame leaves, so nothing but the time until the answer tells of it,
 //! and with `filtered_rows = "hide"` two filters over one table version announce the same length.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -22,31 +22,24 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::{DataFusionError, Result as EngineResult};
 use datafusion::execution::context::{SessionConfig, SessionContext};
 use datafusion::execution::runtime_env::RuntimeEnv;
-use tokio::sync::OnceCell;
 
+use super::ahead::{Answering, TableAhead};
 use super::ending::EndGuard;
-use super::error::{owner_error, too_large};
+use super::error::{owner_error, to_datafusion, too_large};
 use super::keys::Keys;
-use super::offload::off_runtime;
 use super::people::{Identifiers, MatchColumn, entries_after_filter};
-use super::record::{canonical, failed, set_aside};
+use super::prepared::{Prepared, PreparedKey, PreparedTables, Room};
+use super::record::{canonical, failed, footprint};
 use super::run::{described, limits, seeded};
-use super::scan::{RowOrder, Rows, evaluate, physical, scan};
+use super::scan::{Reading, Rows, chunk_bytes, evaluate, physical, scan};
 use super::spill::SessionMemory;
-use super::tables::{OpenedTable, TableVersion, open_table, runtime};
+use super::tables::{OpenedTable, open_table, runtime};
 use super::totals::{Wanted, position, shared_schema};
 use crate::dp::pad_fillers;
-use crate::policy::{Asked, Budgets, ChainLink, Ended, Party, Permit, Refusal, Share};
-use crate::psi::normalise::Normaliser;
-use crate::psi::prepare::PreparedTable;
+use crate::policy::{Asked, Budgets, ChainLink, Consent, Ended, Party, Permit, Refusal, Share};
+use crate::psi::prepare::prepare_bytes;
 use crate::psi::{AnswerTerms, Entries, Error, FilteredRows, Offer, Responder, SessionId};
-use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource};
-
-/// Prepared tables that are kept: a party's few most asked (peer, table, identifiers). Each holds its table's identifiers
-/// and 4 bytes per row in memory.
-const PREPARED_MAX: usize = 8;
-/// Of these, so many for one peer.
-const PREPARED_PER_PEER_MAX: usize = 4;
+use crate::transport::{PeerIdentity, SessionEnded, SharedTable, TableSource, offload};
 
 /// Answers peers from a party's tables, as its policy says.
 pub struct PolicySource {
@@ -54,7 +47,7 @@ pub struct PolicySource {
     budgets: Budgets,
     keys: Keys,
     engine: SessionContext,
-    prepared: Mutex<Kept>,
+    prepared: Arc<PreparedTables>,
     /// The columns that each table had when it was last read: a share stays published while its files
     /// are away for a moment, and whoever asks then hears what is wrong.
     published: Mutex<HashMap<String, SchemaRef>>,
@@ -62,35 +55,15 @@ pub struct PolicySource {
     running: Arc<Mutex<HashMap<SessionId, Running>>>,
 }
 
-/// What persons depend on, and nothing else: two queries that agree in it share them, whatever they filter.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct PreparedKey {
-    /// Kept for each peer by itself: how fast one is answered must not tell what another has asked.
-    peer: String,
-    table: String,
-    version: TableVersion,
-    identifiers: Vec<(Vec<String>, Normaliser)>,
-}
-
-/// A prepared table, or one that is being prepared: who asks for it meanwhile waits for the same.
-type Place = Arc<OnceCell<Arc<Prepared>>>;
-
-/// The prepared tables that are kept, the latest asked first.
-type Kept = Vec<(PreparedKey, Place)>;
-
 /// What is kept of a session while it runs.
 struct Running {
     /// The chain's head that it has told its peer.
     told: Option<ChainLink>,
     _memory: SessionMemory,
-}
-
-struct Prepared {
-    table: PreparedTable,
-    unnormalised: u64,
-    /// The columns that it was prepared from, and their rows' order: the rows of a later query must come in the same.
-    columns: Vec<String>,
-    order: RowOrder,
+    /// Its entries share the prepared table's identifiers, whose memory is in use as long.
+    _persons: Arc<Prepared>,
+    /// The last to be dropped: what is blinded ahead may then take up the memory.
+    _answering: Answering,
 }
 
 impl fmt::Debug for PolicySource {
@@ -123,13 +96,14 @@ impl PolicySource {
         // A prepared table and the values of a later query meet by row number. Partitions that take files from each
         // other as they run would give the rows in another order each time.
         config.options_mut().execution.enable_file_stream_work_stealing = false;
+        let prepared = Arc::new(PreparedTables::new(&runtime.memory_pool, party.limits.blind_ahead_mb));
         let engine = SessionContext::new_with_config_rt(config, runtime);
         Ok(PolicySource {
             party,
             budgets,
             keys,
             engine,
-            prepared: Mutex::default(),
+            prepared,
             published: Mutex::default(),
             running: Arc::default(),
         })
@@ -151,25 +125,29 @@ impl PolicySource {
     /// The first that cannot be opened or does not fit, with the policy's line.
     pub async fn check(&self) -> EngineResult<()> {
         for share in &self.party.shares {
-            let opened = self.open(&share.table).await?;
-            self.party
-                .check_columns(share, &opened.provider.schema())
-                .map_err(|error| DataFusionError::Configuration(error.to_string()))?;
+            self.check_share(share).await?;
         }
         Ok(())
     }
 
-    /// The rows of every shared table, by its name: an upper bound of its persons.
+    /// Opens the table of one share and checks it against that share.
     ///
     /// # Errors
-    /// The first table that cannot be read.
-    pub async fn count_rows(&self) -> EngineResult<BTreeMap<String, u64>> {
-        let mut rows = BTreeMap::new();
-        for share in &self.party.shares {
-            let opened = self.open(&share.table).await?;
-            rows.insert(share.table.clone(), self.engine.read_table(opened.provider)?.count().await? as u64);
-        }
-        Ok(rows)
+    /// It cannot be opened or does not fit, with the policy's line.
+    pub async fn check_share(&self, share: &Share) -> EngineResult<()> {
+        let opened = self.open(&share.table).await?;
+        self.party
+            .check_columns(share, &opened.provider.schema())
+            .map_err(|error| DataFusionError::Configuration(error.to_string()))
+    }
+
+    /// The rows of a table: an upper bound of its persons.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub async fn count_rows(&self, table: &str) -> EngineResult<u64> {
+        let opened = self.open(table).await?;
+        Ok(self.engine.read_table(opened.provider)?.count().await? as u64)
     }
 
     async fn open(&self, table: &str) -> EngineResult<OpenedTable> {
@@ -180,13 +158,15 @@ impl PolicySource {
 
     /// Whether the operator has approved this very question, where the share wants that.
     async fn approved(&self, peer: &PeerIdentity, permit: &Permit, offer: &Offer) -> Result<(), Error> {
-        if !permit.share.approval {
+        if !permit.needs_approval() {
             return Ok(());
         }
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         let (question, terms) = (canonical(&offer.question), permit.share.terms().canonical());
-        let held = off_runtime(move || books.approval(&name, &question, &terms)).await.and_then(|held| held);
-        held.inspect_err(|reason| tracing::warn!(peer = peer.name, %reason, "held for approval"))
+        match offload::block(move || books.approval(&name, &question, &terms)).await?? {
+            Consent::Given => Ok(()),
+            Consent::Waits { id } => Err(Self::refused(peer, self.party.hold(&permit.share, &peer.name, &id))),
+        }
     }
 
     fn unreadable<'a>(&'a self, table: &'a str) -> impl Fn(DataFusionError) -> Error + 'a {
@@ -243,10 +223,23 @@ impl PolicySource {
         }
     }
 
-    /// Memory that sessions and scans hold of the pool, in bytes.
+    /// Memory that sessions and scans hold of the pool, in bytes: all but the prepared tables'.
     #[cfg(test)]
     pub(super) fn memory_held(&self) -> usize {
-        self.engine.runtime_env().memory_pool.reserved()
+        self.memory().reserved() - self.prepared.bytes()
+    }
+
+    /// That pool.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> Arc<dyn datafusion::execution::memory_pool::MemoryPool> {
+        Arc::clone(&self.engine.runtime_env().memory_pool)
+    }
+
+    /// Waits until so many of its tables are blinded to their end.
+    #[cfg(test)]
+    pub(super) async fn blinded_ahead(&self, tables: usize) {
+        let made = tokio::time::timeout(std::time::Duration::from_secs(60), self.prepared.ahead.made(tables));
+        made.await.expect("within a minute");
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<SessionId, Running>> {
@@ -267,7 +260,7 @@ impl PolicySource {
             version: opened.version.clone(),
             identifiers: permit.identifiers.iter().map(|found| (found.columns.clone(), found.normaliser)).collect(),
         };
-        let place = self.place(&key);
+        let place = self.prepared.place(&key);
         let prepared = place.get_or_try_init(|| async {
             let mut columns: Vec<String> = Vec::new();
             let terms = permit
@@ -280,17 +273,23 @@ impl PolicySource {
                 .collect::<Vec<_>>();
             let terms = Arc::new(terms);
             let count = terms.len();
-            let (chunks, order) =
-                scan(&self.engine, opened, &columns, &columns, move |batch| Identifiers::of(&batch, &terms))
-                    .await
-                    .map_err(self.unreadable(&key.table))?;
+            let room = self.prepared.reading(&key.table, peer);
+            let what = Reading { columns: &columns, witnesses: &columns, room: &room, bytes: Identifiers::size_bytes };
+            let read = scan(&self.engine, opened, what, move |batch| Identifiers::of(&batch, &terms)).await;
+            let (chunks, order) = read.map_err(self.unreadable(&key.table))?;
             self.unchanged(&key).await?;
-            let prepared = off_runtime(move || {
-                let identifiers = Identifiers::join(chunks, count)?;
-                let unnormalised = identifiers.unnormalised;
-                Ok::<_, Error>(Prepared { table: identifiers.prepare()?, unnormalised, order, columns })
-            })
-            .await??;
+            let name = key.table.clone();
+            let prepared = offload::prepare(move || {
+                let identifiers = Identifiers::join(chunks, count).map_err(to_datafusion)?;
+                let (unnormalised, bytes) = (identifiers.unnormalised, identifiers.size_bytes());
+                let more = prepare_bytes(identifiers.rows(), count, bytes);
+                room.resize(bytes.saturating_add(more))?;
+                let table = identifiers.prepare().map_err(to_datafusion)?;
+                room.resize(table.size_bytes())?;
+                let ahead = Arc::new(TableAhead::new(&name, table.identifiers()));
+                Ok::<_, DataFusionError>(Prepared { table, unnormalised, order, columns, memory: room.take(), ahead })
+            });
+            let prepared = prepared.await?.map_err(self.unreadable(&key.table))?;
             let report = prepared.table.report();
             tracing::info!(
                 table = key.table,
@@ -305,30 +304,6 @@ impl PolicySource {
             Ok::<_, Error>(Arc::new(prepared))
         });
         prepared.await.map(Arc::clone)
-    }
-
-    /// The place of a prepared table among the few that are kept, moved to the front.
-    fn place(&self, key: &PreparedKey) -> Place {
-        let mut kept = self.kept();
-        let place = match kept.iter().position(|(known, _)| known == key) {
-            Some(index) => kept.remove(index).1,
-            None => Arc::default(),
-        };
-        kept.insert(0, (key.clone(), Arc::clone(&place)));
-        // Older versions of the table will not be asked for again.
-        kept.retain(|(known, _)| known.table != key.table || known.version == key.version);
-        let mut of_peer = 0;
-        kept.retain(|(known, _)| {
-            of_peer += usize::from(known.peer == key.peer);
-            known.peer != key.peer || of_peer <= PREPARED_PER_PEER_MAX
-        });
-        kept.truncate(PREPARED_MAX);
-        place
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        // Whole after every single operation.
-        self.prepared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a table whose files changed while they were read.
@@ -350,6 +325,7 @@ impl PolicySource {
         table: &str,
         wanted: &Wanted,
         persons: &Prepared,
+        room: &Arc<Room>,
     ) -> Result<Rows, Error> {
         let table_schema = opened.provider.schema();
         let mut columns = wanted.columns.clone();
@@ -369,7 +345,8 @@ impl PolicySource {
         let predicates =
             wanted.predicates.iter().map(|predicate| physical(predicate, &read)).collect::<Result<Vec<_>, Error>>()?;
         let (kept, filters) = (wanted.columns.len(), predicates.len());
-        let read_rows = scan(&self.engine, opened, &columns, &persons.columns, move |batch| {
+        let what = Reading { columns: &columns, witnesses: &persons.columns, room, bytes: chunk_bytes };
+        let read_rows = scan(&self.engine, opened, what, move |batch| {
             let passing: Vec<_> = predicates.iter().map(|predicate| evaluate(predicate, &batch)).collect();
             Ok((passing, batch.columns()[..kept].to_vec()))
         });
@@ -382,7 +359,7 @@ impl PolicySource {
         }
         let types: Vec<DataType> = read.fields()[..kept].iter().map(|field| field.data_type().clone()).collect();
         let rows_expected = persons.table.rows();
-        off_runtime(move || Rows::join(chunks, &types, filters, rows_expected)).await?
+        offload::prepare(move || Rows::join(chunks, &types, filters, rows_expected)).await?
     }
 
     /// Checks, charges and prepares an answer. Once charged, the session is among the running ones.
@@ -394,7 +371,7 @@ impl PolicySource {
         offer: Offer,
         begun: &mut Option<EndGuard>,
     ) -> Result<Responder, Error> {
-        let question = &offer.question;
+        let (question, answering) = (&offer.question, self.prepared.ahead.pause());
         let refused = |refusal| Self::refused(peer, refusal);
         let limits = limits(&self.party);
         let parts = offer.persons.len();
@@ -411,15 +388,17 @@ impl PolicySource {
         let (books, account, theirs) = (self.budgets.clone(), permit.account.clone(), offer.chain.clone());
         let (name, offered, dummies) = (peer.name.clone(), offer.persons_total(), offer.dummies);
         let persons_max = self.party.limits.persons_max;
-        off_runtime(move || {
+        offload::block(move || {
             books.keep_chain(&name, &theirs)?;
             books.open(&account, offered)?.check_left()?;
-            // As for the largest table that there could be: the real one is not known yet. The accountant is spared where
-            // any share grants as much.
-            match limits.check_dummies(dummies, 0) {
-                Ok(()) => Ok(()),
-                Err(_) => limits.check_dummies(dummies, books.open(&account, persons_max)?.dummies()?),
+            // As for the largest table that there could be: the real one is not known yet, and nothing before the charge may
+            // tell of it. The accountant is spared where any share grants as much, and where there are no groups.
+            if parts == 1 && limits.check_dummies(dummies, 0).is_ok() {
+                return Ok(());
             }
+            let most = books.open(&account, persons_max)?.dummies()?;
+            limits.check_dummies(dummies, most)?;
+            limits.check_groups(dummies.max(most), parts)
         })
         .await??;
 
@@ -442,14 +421,22 @@ impl PolicySource {
         };
         let (books, name) = (self.budgets.clone(), peer.name.clone());
         // The accountant takes a second or two for a new account, and composes for each charge; the disk takes its time.
-        let (account, dummies) = off_runtime(move || account.dummies().map(|dummies| (account, dummies))).await??;
+        let (account, dummies) = offload::block(move || account.dummies().map(|dummies| (account, dummies))).await??;
         limits.check_dummies(offered, dummies)?;
-        let set_aside =
-            || set_aside(&self.engine, &self.party, &offer, length, permit.labels.len(), dummies.max(offered));
+        // A filter that hides shares the prepared table's identifiers; any other copies those that stay.
+        let hides = permit.filtered_rows() == FilteredRows::Hide;
+        let copied = if hides { 0 } else { persons.table.size_bytes() as u64 };
+        let set_aside = || {
+            let labels = permit.labels.len();
+            let footprint = footprint(&offer, length, labels, dummies.max(offered), copied);
+            let memory = SessionMemory::new(&self.engine.runtime_env(), offer.session, &self.party.name);
+            let spill = memory.fit(&footprint, |more| self.prepared.make_room(&peer.name, more))?;
+            Ok::<_, Error>((memory, spill))
+        };
         // Whether there is memory for it says something of the length: before the charge only where that is told anyway.
         let early = if padded { None } else { Some(set_aside()?) };
         let given_up = self.given_up(offer.session);
-        let (reservation, given_up, chain) = off_runtime(move || {
+        let (reservation, given_up, chain) = offload::block(move || {
             // Before the charge, by what does not follow from a padded table: what will be announced, but for fillers.
             let dummy_rows = dummies.max(offered).saturating_mul(u64::from(columns)).saturating_mul(parts as u64);
             let most = if padded { persons_max } else { length };
@@ -462,11 +449,22 @@ impl PolicySource {
         *begun = Some(given_up);
         let chain = chain?;
         let (memory, spill) = early.map_or_else(set_aside, Ok)?;
-        self.running().insert(offer.session, Running { told: chain.first().copied(), _memory: memory });
+        self.running().insert(
+            offer.session,
+            Running {
+                told: chain.first().copied(),
+                _memory: memory,
+                _persons: Arc::clone(&persons),
+                _answering: answering,
+            },
+        );
+        // Any filter but one that hides takes rows out, and with them what was blinded in their places.
+        let ahead = hides.then(|| self.prepared.ahead.asked_about(&persons.ahead));
 
-        let rows = self.rows(&opened, &table, &wanted, &persons).await?;
-        let hides = permit.filtered_rows() == FilteredRows::Hide;
-        let (identifiers, values) = off_runtime(move || {
+        let room = self.prepared.reading(&table, &peer.name);
+        let rows = self.rows(&opened, &table, &wanted, &persons, &room).await?;
+        let (identifiers, values) = offload::prepare(move || {
+            let _room = room;
             let values = wanted.totals(&persons.table, &rows)?;
             entries_after_filter(&persons.table, wanted.passing(&rows), values, hides)
         })
@@ -476,6 +474,7 @@ impl PolicySource {
         let fillers = permit.share.pad_plan().map_or(0, |plan| pad_fillers(&plan.epsilon, plan.bound, &mut rng));
         let entries = Entries::whole(identifiers, values, fillers);
         let announced = entries.announced_total();
+        let ahead = ahead.and_then(|ahead| ahead.take());
         tracing::info!(
             peer = peer.name,
             table,
@@ -483,6 +482,7 @@ impl PolicySource {
             question = %described(question),
             persons = announced,
             dummies,
+            blinded_ahead = ahead.is_some(),
             "answering"
         );
         let shared = permit.share.terms();
@@ -498,7 +498,9 @@ impl PolicySource {
             chain,
         };
         let witness = self.keys.witness(&self.party, &peer.name);
-        Ok(Responder::new(&offer, answer, entries, reservation, witness, limits, rng)?.with_spill(spill))
+        // It draws the noise of every cell, exactly: some microseconds each, and up to a million of them.
+        let session = move || Responder::new(&offer, answer, entries, reservation, witness, limits, rng);
+        offload::prepare(session).await??.with_spill(spill).with_ahead(ahead)
     }
 }
 
@@ -565,7 +567,7 @@ impl TableSource for PolicySource {
         // Whoever showed a size has confirmed the hello, and so has kept what it told.
         let told = self.running().remove(&session).and_then(|running| running.told).filter(|_| !row.sizes.is_empty());
         let (books, name) = (self.budgets.clone(), peer.name.clone());
-        let written = off_runtime(move || {
+        let written = offload::block(move || {
             told.map_or(Ok(()), |told| books.confirm_chain(&name, &told))?;
             books.ended(session, &row)
         });

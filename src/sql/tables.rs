@@ -27,7 +27,7 @@ use crate::policy::Party;
 /// What a table's files were when they were listed: the path, size, modification time and entity tag of
 /// each. Two equal versions hold the same rows, as far as the store's own bookkeeping can tell; a file
 /// that is rewritten in place within the clock's resolution, with the same size, is not noticed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct TableVersion(Vec<FileVersion>);
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

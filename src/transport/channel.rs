@@ -2,7 +2,7 @@
 //!
 //! A direction is a queue of at most [`FRAMES_MAX`] encoded frames between the session's driver and the
 //! network (or the other side of [`local`](super::local)); who sends waits for room, who receives takes
-//! frames one by one. A direction ends by a control message, never by silence.
+//! what has come. A direction ends by a control message, never by silence.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -116,32 +116,55 @@ impl BatchSender {
         Ok(BatchSender { encoder, frames, counted })
     }
 
-    /// Waits until the queue has room for one message; `None` once nobody takes them any more.
-    pub async fn room(&mut self) -> Option<Room<'_>> {
-        let permit = self.frames.reserve().await.ok()?;
-        Some(Room { encoder: &mut self.encoder, permit, counted: &self.counted })
+    /// Waits until the queue has room, and takes what there is of it: for one message at least, for `most` at most. `None`
+    /// once nobody takes messages any more.
+    pub async fn room(&mut self, most: usize) -> Option<Room<'_>> {
+        let mut permits = vec![self.frames.reserve().await.ok()?];
+        while permits.len() < most
+            && let Ok(permit) = self.frames.try_reserve()
+        {
+            permits.push(permit);
+        }
+        Some(Room { encoder: &mut self.encoder, permits, counted: &self.counted })
     }
 }
 
-/// Room for one message. Dropping it gives it back.
+/// Room for some messages. Dropping it gives back what is left of it.
 pub struct Room<'a> {
     encoder: &'a mut Encoder,
-    permit: mpsc::Permit<'a, Frame>,
+    permits: Vec<mpsc::Permit<'a, Frame>>,
     counted: &'a Counted,
 }
 
-impl Room<'_> {
+impl<'a> Room<'a> {
+    /// For how many.
+    pub fn messages(&self) -> usize {
+        self.permits.len()
+    }
+
     /// Encodes and queues a batch.
-    pub fn send(self, batch: &RecordBatch) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where it is none of this direction's, or there is no room left.
+    pub fn send(&mut self, batch: &RecordBatch) -> Result<(), Error> {
+        let permit = self.next()?;
         let frame = self.encoder.batch(batch)?;
         self.counted.sent.fetch_add(frame.bytes(), Ordering::Relaxed);
-        self.permit.send(frame);
+        permit.send(frame);
         Ok(())
     }
 
     /// Ends the direction.
-    pub fn finish(self) {
-        self.permit.send(Control::end());
+    ///
+    /// # Errors
+    /// [`Error::Internal`] where there is no room left.
+    pub fn finish(mut self) -> Result<(), Error> {
+        self.next()?.send(Control::end());
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<mpsc::Permit<'a, Frame>, Error> {
+        self.permits.pop().ok_or_else(|| Error::internal("more messages than there was room for"))
     }
 }
 
@@ -163,6 +186,8 @@ pub struct BatchReceiver {
     frames: Fuse<BoxStream<'static, Result<Frame, Error>>>,
     counted: Arc<Counted>,
     ended: bool,
+    /// What came behind batches that were received together, and is still to be told.
+    failed: Option<Error>,
 }
 
 impl BatchReceiver {
@@ -180,11 +205,33 @@ impl BatchReceiver {
             frames: frames.fuse(),
             counted,
             ended: false,
+            failed: None,
         }
+    }
+
+    /// Waits for the next batch, or the end, and takes with it what has come behind it already: `most` in all, the end as the
+    /// last. May be dropped and called again without losing anything.
+    pub async fn receive_some(&mut self, most: usize) -> Result<Vec<Received>, Error> {
+        let mut some = vec![self.receive().await?];
+        while some.len() < most && matches!(some.last(), Some(Received::Batch(_))) {
+            match self.receive().now_or_never() {
+                Some(Ok(received)) => some.push(received),
+                // Told next time: what came before it comes first.
+                Some(Err(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+                None => break,
+            }
+        }
+        Ok(some)
     }
 
     /// The next batch, or the end. May be dropped and called again without losing anything.
     pub async fn receive(&mut self) -> Result<Received, Error> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         loop {
             match self.frames.next().await.transpose()? {
                 None if self.ended => return Ok(Received::End),

@@ -1,10 +1,19 @@
 //! Runs a session over a channel: awaits, never computes.
 //!
 //! Per phase it opens the exchange and then, until both directions have ended, takes whatever comes first:
-//! room for a message (asks the session for one), a message (gives it to the session), the peer's loss, a
-//! deadline. The session computes on rayon's pool meanwhile; the network goes on by itself within the
-//! queues' bounds. Because inputs are taken whenever they come, two drivers with full queues cannot block
-//! each other.
+//! room for messages (asks the session for as many), messages (gives them to the session), the peer's loss, a
+//! deadline. The session computes off the runtime meanwhile ([`offload`](super::offload)); the network goes on by
+//! itself within the queues' bounds. Because inputs are taken whenever they come, two drivers with full queues cannot
+//! block each other.
+//!
+//! # Jobs
+//! A session has one job at a time: some frames that it sends, or some that have come. A frame of 4,096 rows is 32
+//! blocks of work per column, too few for many cores to share out evenly. So a job is as many frames as there are
+//! threads, and at most [`FRAMES_MAX`] (128 blocks), as far as that many have come, or have room. One frame takes a core
+//! some 12 ms per column, so a job, too, takes all cores together some 12 ms: sessions that share them take turns of
+//! that length, however many cores there are. What waits elsewhere does not grow by it: frames to be sent are
+//! computed for room in the queue that is theirs already, and of those that have come a job's are taken from the network's
+//! buffers, [`FRAMES_MAX`] in all.
 //!
 //! Dropping the future of [`drive`] drops session and channel: exchanges close without their end, which
 //! the peer notices at once.
@@ -12,14 +21,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::psi::{Error, Fault, Output, PeerMisbehaved, Phase, Role, Session};
 
-use super::channel::{BatchReceiver, BatchSender, Channel, Exchange, Lost, Received, Room};
-use super::compute::compute;
+use super::channel::{BatchReceiver, BatchSender, Channel, Exchange, FRAMES_MAX, Lost, Received, Room};
 use super::deadlines::{Deadlines, seconds};
 use super::observer::{Observer, PhaseReport};
+use super::offload;
 
 /// How long a broken exchange waits for the peer's own words about it, which come by another stream.
 const WORDS_MAX: Duration = Duration::from_millis(500);
@@ -58,6 +68,8 @@ pub async fn drive<S: Session>(
                     // Before the first phase stands there is no other stream to hear from.
                     let error = if phase == Phase::Hello { error } else { run.in_the_peers_words(error).await };
                     channel.close(Err(&error)).await;
+                    // Its charge ends with it, in the books.
+                    let _ = offload::block(move || drop(session)).await;
                     return Err(error);
                 }
             };
@@ -86,7 +98,23 @@ struct Run {
 /// What a phase waits for.
 enum Event<'a> {
     Room(Option<Room<'a>>),
-    Came(Result<Received, Error>),
+    Came(Result<Vec<Received>, Error>),
+}
+
+/// Where a session's call holds up nobody.
+#[derive(Clone, Copy)]
+enum Work {
+    /// A few frames.
+    Frames,
+    /// Whole columns.
+    Columns,
+    /// It may wait for the books.
+    Waits,
+}
+
+/// The most frames of a job.
+fn frames_per_job() -> usize {
+    rayon::current_num_threads().min(FRAMES_MAX)
 }
 
 impl Run {
@@ -104,52 +132,59 @@ impl Run {
             (Phase::Hello, Role::Requester) => self.deadlines.answer.max(self.deadlines.idle),
             _ => self.deadlines.idle,
         };
+        let (frames, columns) = match phase {
+            Phase::Hello => (Work::Waits, Work::Waits),
+            _ => (Work::Frames, Work::Columns),
+        };
+        let most = frames_per_job();
         let (mut sending, mut receiving, mut nothing_to_send) = (true, true, false);
         while sending || receiving {
-            match self.waiting(phase, patience, next(sender, sending && !nothing_to_send, receiver, receiving)).await? {
-                Event::Room(Some(room)) => {
-                    let (back, output) = self.off_runtime(session, Session::poll_output).await?;
+            let next = next(sender, sending && !nothing_to_send, receiver, receiving, most);
+            match self.waiting(phase, patience, next).await? {
+                Event::Room(Some(mut room)) => {
+                    let most = room.messages();
+                    let (back, outputs) = self.off_runtime(frames, session, move |s| s.poll_outputs(most)).await?;
                     session = back;
-                    match output? {
-                        Output::Batch(batch) => {
-                            room.send(&batch)?;
-                            self.observer.progressed(phase, session.progress());
-                        }
-                        Output::Wait if !receiving => {
-                            return Err(Error::internal(format!(
-                                "phase {phase} waits for input after its input's end"
-                            )));
-                        }
-                        Output::Wait => nothing_to_send = true,
-                        Output::Done => {
-                            room.finish();
-                            sending = false;
+                    for output in outputs? {
+                        match output {
+                            Output::Batch(batch) => room.send(&batch)?,
+                            Output::Wait if !receiving => {
+                                return Err(Error::internal(format!(
+                                    "phase {phase} waits for input after its input's end"
+                                )));
+                            }
+                            Output::Wait => nothing_to_send = true,
+                            Output::Done => {
+                                room.finish()?;
+                                sending = false;
+                                break;
+                            }
                         }
                     }
+                    self.observer.progressed(phase, session.progress());
                 }
                 Event::Room(None) => return Err(self.why_unsent(phase, receiver).await),
                 Event::Came(received) => {
                     nothing_to_send = false;
-                    match received? {
-                        Received::Batch(batch) => {
-                            let (back, taken) = self.off_runtime(session, move |s| s.receive(batch)).await?;
-                            session = back;
-                            taken?;
-                            self.observer.progressed(phase, session.progress());
-                        }
-                        Received::End => {
-                            let (back, taken) = self.off_runtime(session, Session::end_input).await?;
-                            session = back;
-                            taken?;
-                            receiving = false;
-                        }
+                    let (batches, ended) = batches_of(received?);
+                    if !batches.is_empty() {
+                        let (back, taken) = self.off_runtime(frames, session, move |s| s.receive_all(batches)).await?;
+                        session = back;
+                        taken?;
+                        self.observer.progressed(phase, session.progress());
+                    }
+                    if ended {
+                        let (back, taken) = self.off_runtime(columns, session, Session::end_input).await?;
+                        session = back;
+                        taken?;
+                        receiving = false;
                     }
                 }
             }
         }
         let rows = session.progress().rows_done;
         let known = session.sizes().len();
-        let (session, advanced) = self.off_runtime(session, Session::advance).await?;
+        let (session, advanced) = self.off_runtime(columns, session, Session::advance).await?;
         // Before the error: a session that fails by what it saw has seen it.
         if session.sizes().len() > known {
             self.observer.sizes_seen(session.sizes());
@@ -169,16 +204,25 @@ impl Run {
         Ok(session)
     }
 
-    /// Lets the session compute; gives up on it, not on the thread, when the peer is gone or time is up.
+    /// Lets the session work; gives up on it, not on the thread, when the peer is gone or time is up: the call in hand,
+    /// a few frames or one column's sort, runs to its end.
     async fn off_runtime<S: Session, T: Send + 'static>(
         &mut self,
+        kind: Work,
         mut session: S,
         call: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<(S, T), Error> {
-        let work = compute(move || {
+        let work = move || {
             let result = call(&mut session);
             (session, result)
-        });
+        };
+        let work = async move {
+            match kind {
+                Work::Frames => offload::compute(work).await,
+                Work::Columns => offload::prepare(work).await,
+                Work::Waits => offload::block(work).await,
+            }
+        };
         tokio::select! {
             biased;
             result = work => result,
@@ -248,11 +292,29 @@ impl Run {
     }
 }
 
+/// The batches, and whether the end came behind them.
+fn batches_of(received: Vec<Received>) -> (Vec<RecordBatch>, bool) {
+    let mut batches = Vec::with_capacity(received.len());
+    for received in received {
+        match received {
+            Received::Batch(batch) => batches.push(batch),
+            Received::End => return (batches, true),
+        }
+    }
+    (batches, false)
+}
+
 /// The next thing that can be done.
-async fn next<'a>(sender: &'a mut BatchSender, send: bool, receiver: &mut BatchReceiver, receive: bool) -> Event<'a> {
+async fn next<'a>(
+    sender: &'a mut BatchSender,
+    send: bool,
+    receiver: &mut BatchReceiver,
+    receive: bool,
+    most: usize,
+) -> Event<'a> {
     // Fair between the two, so that neither a flood nor a wide queue starves the other direction.
     tokio::select! {
-        room = sender.room(), if send => Event::Room(room),
-        received = receiver.receive(), if receive => Event::Came(received),
+        room = sender.room(most), if send => Event::Room(room),
+        received = receiver.receive_some(most), if receive => Event::Came(received),
     }
 }

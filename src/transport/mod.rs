@@ -3,7 +3,7 @@
 //!
 //! | Job | May import | Must not touch |
 //! |---|---|---|
-//! | move frames, deadlines, size limits, TLS, fault to status | psi, arrow, arrow-flight, tonic, tokio, rustls; the bridge to rayon is `compute` | budget decisions, SQL types, group elements |
+//! | move frames, deadlines, size limits, TLS, fault to status | psi, arrow, arrow-flight, tonic, tokio, rustls; the bridges to rayon and to threads that may wait are `offload`, for `sql` too | budget decisions, SQL types, group elements |
 //!
 //! # Messages
 //! A session is a series of exchanges (Flight `DoExchange`), one per phase, opened by the requester with the
@@ -38,8 +38,8 @@
 //!
 //! # Limits
 //! 4 MiB per message, 3 MiB and 65,536 rows per batch that this side sends, 64 KiB per Arrow header, four
-//! encoded frames per direction between a session and the network, HTTP/2 windows of 4 MiB a stream. See
-//! [`Deadlines`] and [`ServerLimits`] for the rest. Nothing a peer sends is decoded without validation.
+//! encoded frames per direction between a session and the network, four more that have come and are being
+//! computed, HTTP/2 windows of 4 MiB a stream. See [`Deadlines`] and [`ServerLimits`] for the rest. Nothing a peer sends is decoded without validation.
 //!
 //! What a slow or silent client can hold, and for how long: before TLS, and until a known peer has called, a
 //! connection (10 s, 30 s), which gives way to new ones when there are many; with a call that sends no first
@@ -47,13 +47,13 @@
 //! few sessions (60 s, the idle deadline); at the pace of one message per idle deadline, the same (1 h).
 
 mod channel;
-mod compute;
 mod deadlines;
 mod driver;
 mod flight;
 pub mod local;
 mod observer;
 mod offer;
+pub(crate) mod offload;
 mod source;
 pub mod tls;
 mod wire;

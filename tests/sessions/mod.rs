@@ -25,12 +25,14 @@ fn granted() -> Reservation {
     Reservation::granted(charge, Box::new(Free))
 }
 
-/// Persons `from..to`, each with an e-mail address, every third without a telephone.
-pub(crate) fn entries(from: usize, to: usize, values: Vec<Vec<i128>>) -> Entries {
+/// Persons `from..to`, each with an e-mail address, every third without a telephone, and by a third identifier each with a
+/// name; `columns` of these.
+pub(crate) fn entries(columns: usize, from: usize, to: usize, values: Vec<Vec<i128>>) -> Entries {
     let email: LargeBinaryArray = (from..to).map(|person| Some(format!("{person}@example.com").into_bytes())).collect();
     let phone: LargeBinaryArray =
         (from..to).map(|person| (person % 3 > 0).then(|| format!("+1555{person:07}").into_bytes())).collect();
-    Entries::whole(vec![email, phone], values, 0)
+    let name: LargeBinaryArray = (from..to).map(|person| Some(format!("person {person}").into_bytes())).collect();
+    Entries::whole([email, phone, name].into_iter().take(columns).collect(), values, 0)
 }
 
 /// A word without noise, from 0.
@@ -38,8 +40,8 @@ pub(crate) fn word(max: i128, decimals: u8) -> WordTerms {
     WordTerms { min: 0, max, decimals, noise: Noise::None }
 }
 
-fn normalisers() -> Vec<String> {
-    vec!["email/1".to_owned(), "phone/1:US".to_owned()]
+fn normalisers(columns: usize) -> Vec<String> {
+    ["email/1", "phone/1:US", "exact/1"].iter().take(columns).map(|name| (*name).to_owned()).collect()
 }
 
 fn chain() -> Vec<ChainLink> {
@@ -78,8 +80,8 @@ pub(crate) fn requester(
         session,
         requester: REQUESTER.to_owned(),
         responder: RESPONDER.to_owned(),
+        normalisers: normalisers(question.identifiers.len()),
         question,
-        normalisers: normalisers(),
         dummies: 2,
         ot_width: 2,
         words,
@@ -97,7 +99,7 @@ pub(crate) fn responder(offer: &Offer, words: Vec<WordTerms>, entries: Entries) 
         labels: Vec::new(),
         dummies: 2,
         words,
-        normalisers: normalisers(),
+        normalisers: normalisers(offer.question.identifiers.len()),
         minimum_matched: 0,
         filtered_rows: FilteredRows::Hide,
         sizes: published().sizes,

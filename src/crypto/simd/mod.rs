@@ -55,7 +55,7 @@ mod sha512;
 mod tests;
 
 use multiply::{Digits, Table, multiply};
-use point::Extended;
+use point::{Extended, Projective};
 use sha512::{Blocks, MESSAGE_BYTES_MAX};
 
 /// Elements in a register.
@@ -86,6 +86,11 @@ impl Kernel for Ifma {
     fn map_mul_encode(&self, uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [Encoding]) {
         // SAFETY: `self` proves that the processor has the instructions.
         unsafe { map_mul_encode(uniform, scalar, encodings) }
+    }
+
+    fn map_double_encode(&self, uniform: &[Uniform], encodings: &mut [Encoding]) {
+        // SAFETY: `self` proves that the processor has the instructions.
+        unsafe { map_double_encode(uniform, encodings) }
     }
 
     fn check(&self, elements: &[Encoding]) -> Result<(), InvalidRow> {
@@ -148,6 +153,16 @@ fn map_mul_encode(uniform: &[Uniform], scalar: &SecretScalar, encodings: &mut [E
     for rows in uniform.chunks(LANES) {
         let point = Zeroizing::new(ristretto::map_uniform(rows));
         halves.push(multiply(&point, &digits, &mut table));
+    }
+    ristretto::encode_doubled(&halves, encodings);
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512ifma")]
+fn map_double_encode(uniform: &[Uniform], encodings: &mut [Encoding]) {
+    let mut halves = room_for(groups(uniform.len()));
+    for rows in uniform.chunks(LANES) {
+        let point = Zeroizing::new(ristretto::map_uniform(rows));
+        halves.push(Projective { x: point.x, y: point.y, z: point.z });
     }
     ristretto::encode_doubled(&halves, encodings);
 }

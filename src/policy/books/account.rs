@@ -10,7 +10,7 @@ use super::super::party::BudgetTerms;
 use super::audit::{self, Asked, Event, number};
 use super::clock::{millis, shown};
 use super::compose::{Book, Cost, History, Released, Unfit};
-use super::error::{Trouble, budget_refused};
+use super::error::{Trouble, budget_refused, refused_with_more};
 use super::ledger::{Step, locked};
 use super::period::{Period, Span, span};
 use super::{Books, Budgets};
@@ -239,7 +239,7 @@ impl OpenAccount {
         let book = self.book().map_err(budget_refused)?;
         let Seen { span, history, .. } = self.worded(self.seen(book))?;
         if history.queries() >= book.sizes.budget.queries {
-            return Err(budget_refused(self.refusal(book, &span, Unfit::Queries)));
+            return Err(self.unpaid(self.refusal(book, &span, Unfit::Queries)));
         }
         Ok(())
     }
@@ -257,8 +257,22 @@ impl OpenAccount {
         self.asked(asked.clone()).reserve(charge).map_err(|refusal| match refusal {
             // A session that this party asks for has a name of this party's own choosing.
             BudgetRefusal::Replayed { .. } if direction == Direction::Asking => psi::Error::internal(refusal),
-            refusal => budget_refused(refusal),
+            refusal => self.unpaid(refusal),
         })
+    }
+
+    /// A refused charge as the session's error. The lines of the policy that would allow more are for their owner: in the
+    /// error where this party asks, in the log where a peer does.
+    fn unpaid(&self, refusal: BudgetRefusal) -> psi::Error {
+        let more = self.books.accounts.get(&self.account).and_then(|book| book.more.as_deref());
+        let owner = refused_with_more(refusal.clone(), more);
+        if self.account.direction == Direction::Asking {
+            return owner;
+        }
+        if let psi::Error::Refused(owner) = &owner {
+            tracing::warn!(peer = self.account.peer, "refused: {owner}");
+        }
+        budget_refused(refusal)
     }
 
     /// The account as the [`Budget`] of one session.

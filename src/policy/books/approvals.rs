@@ -39,14 +39,26 @@ pub struct Approval {
     pub approved: Option<DateTime<Utc>>,
 }
 
+/// What the operator has said to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "a question that waits is not to be answered"]
+pub enum Consent {
+    /// Yes, to this exact text with these exact terms.
+    Given,
+    /// Nothing yet: it waits. [`Party::hold`](crate::policy::Party::hold) has the words for both sides.
+    Waits {
+        /// By this id.
+        id: String,
+    },
+}
+
 impl Budgets {
     /// Whether the operator has approved this exact question with these exact terms. One that was not asked before
     /// is kept for the operator to see.
     ///
     /// # Errors
-    /// `Refused` while it is not approved, with what the peer's analyst can tell the operator. `Environment`: the ledger
-    /// could not be read or written.
-    pub fn approval(&self, peer: &str, question: &str, terms: &str) -> Result<(), psi::Error> {
+    /// `Refused` where too many of the peer's questions wait. `Environment`: the ledger could not be read or written.
+    pub fn approval(&self, peer: &str, question: &str, terms: &str) -> Result<Consent, psi::Error> {
         let ledger = self.ledger();
         let digest = chain::digest(DOMAIN, &[peer.as_bytes(), question.as_bytes(), terms.as_bytes()]);
         let known = self.worded(ledger.read(|look| find(look, &digest)))?;
@@ -60,14 +72,10 @@ impl Budgets {
                 self.worded(kept)?
             }
         };
-        match known {
-            (_, true) => Ok(()),
-            (id, false) => Err(psi::Error::Refused(format!(
-                "'{}' holds each new question for its operator's approval: this one waits as {id}; ask again once it is approved \
-                 (`datafusion-psi approve {id}` there)",
-                self.party()
-            ))),
-        }
+        Ok(match known {
+            (_, true) => Consent::Given,
+            (id, false) => Consent::Waits { id },
+        })
     }
 
     /// Lets the question of that id through from now on. The audit says so.
@@ -140,7 +148,7 @@ fn get(connection: &Connection, id: &str) -> Result<Approval, Trouble> {
     connection.query_row("SELECT * FROM approvals WHERE id = ?1", [id], read).optional()?.ok_or_else(|| {
         let shown = super::super::names::shown(id);
         psi::Error::Caller(format!(
-            "no question waits or was approved as '{shown}'; `datafusion-psi approve` lists them"
+            "no question waits or was approved as '{shown}'; `datafusion-psi approve --config party.toml` lists them"
         ))
         .into()
     })

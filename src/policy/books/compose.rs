@@ -24,6 +24,8 @@ pub(super) struct Book {
     pub(super) outputs: String,
     /// What one query uses for its announced length: `none`, or `NUM/DEN DELTA`.
     pub(super) padding: String,
+    /// Which lines of the policy would allow more.
+    pub(super) more: Option<String>,
 }
 
 /// Why a query does not fit.
@@ -112,7 +114,7 @@ impl History {
 impl Book {
     pub(super) fn new(sizes: SizesAccount) -> Self {
         let (outputs, padding) = (outputs_per_query(&sizes.budget), padding_per_query(&sizes));
-        Book { sizes, outputs, padding }
+        Book { sizes, outputs, padding, more: None }
     }
 
     /// What the matched sizes may spend, by the largest number of persons of all queries of the period and, if there is

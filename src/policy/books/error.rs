@@ -144,9 +144,16 @@ pub(super) fn place(path: &Option<PathBuf>) -> String {
 
 /// A refusal of the books as the session's error, whoever's fault it is.
 pub fn budget_refused(refusal: BudgetRefusal) -> psi::Error {
-    let renewal = |renews: Option<String>| match renews {
-        Some(when) => format!("and it renews on {when}"),
-        None => "and it does not renew: its owner would have to allow more in party.toml".to_owned(),
+    refused_with_more(refusal, None)
+}
+
+/// The same, with the lines of the policy that would allow more, where whoever reads it may know them.
+pub(super) fn refused_with_more(refusal: BudgetRefusal, more: Option<&str>) -> psi::Error {
+    let renewal = |renews: Option<String>| match (renews, more) {
+        (Some(when), None) => format!("and it renews on {when}"),
+        (Some(when), Some(more)) => format!("and it renews on {when}; {more}"),
+        (None, None) => "and it does not renew: its owner would have to allow more in party.toml".to_owned(),
+        (None, Some(more)) => format!("and it does not renew; {more}"),
     };
     match refusal {
         BudgetRefusal::Exhausted { peer, population, queries_max, renews } => psi::Error::Refused(format!(
@@ -160,6 +167,10 @@ pub fn budget_refused(refusal: BudgetRefusal) -> psi::Error {
         )),
         BudgetRefusal::Replayed { session } => psi::Error::Peer(PeerMisbehaved::Replayed(session)),
         BudgetRefusal::NotRecorded(_) => psi::Error::Environment(refusal.to_string()),
+        BudgetRefusal::ChangedTerms { .. } => match more {
+            Some(more) => psi::Error::Refused(format!("{refusal}; {more}")),
+            None => psi::Error::Refused(refusal.to_string()),
+        },
         _ => psi::Error::Refused(refusal.to_string()),
     }
 }

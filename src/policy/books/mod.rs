@@ -87,7 +87,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 
 pub use account::{Account, AskedAccount, Balance, Direction, OpenAccount};
-pub use approvals::Approval;
+pub use approvals::{Approval, Consent};
 pub use audit::{Asked, AuditRow, AuditSession, Ended, Event};
 pub use chain::ChainState;
 pub use clock::{Clock, SystemClock};
@@ -111,7 +111,6 @@ pub struct Budgets {
 
 #[derive(Debug)]
 struct Books {
-    party: String,
     /// By the policy; what others were charged in the past stays in the audit.
     accounts: HashMap<Account, Book>,
     ledger: Ledger,
@@ -179,7 +178,9 @@ impl Budgets {
         let mut accounts = HashMap::new();
         let mut add = |account: Account, terms: SizesAccount| {
             // Shares of one account have equal terms: the policy was refused otherwise.
-            accounts.entry(account).or_insert_with(|| Book::new(terms));
+            accounts
+                .entry(account)
+                .or_insert_with_key(|account| Book { more: party.more_budget(account), ..Book::new(terms) });
         };
         for share in &party.shares {
             for peer in &share.with {
@@ -191,11 +192,7 @@ impl Budgets {
                 add(Account::asking(peer, &ask.budget.population), ask.sizes());
             }
         }
-        Budgets { books: Arc::new(Books { party: party.name.clone(), accounts, ledger }) }
-    }
-
-    fn party(&self) -> &str {
-        &self.books.party
+        Budgets { books: Arc::new(Books { accounts, ledger }) }
     }
 
     fn ledger(&self) -> &Ledger {

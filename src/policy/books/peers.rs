@@ -182,7 +182,7 @@ fn rolled_back(peer: &str, seq: u64) -> psi::Error {
     psi::Error::Refused(format!(
         "the ledger of '{peer}' is not the one that told its entry {seq}: it was rolled back to an old copy or made anew, \
          or the ledger of this party was. Ask the operator of '{peer}' why; to go on with the ledgers as they are, run \
-         `datafusion-psi ledger --forgive {peer}` here"
+         `datafusion-psi ledger --config party.toml --forgive {peer}` here"
     ))
 }
 

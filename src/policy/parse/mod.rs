@@ -55,6 +55,7 @@ const LIMITS: &[Key] = &[
     Key { name: "sessions_per_peer_max", example: "sessions_per_peer_max = 2" },
     Key { name: "connections_max", example: "connections_max = 64" },
     Key { name: "memory_mb", example: "memory_mb = 4096" },
+    Key { name: "blind_ahead_mb", example: "blind_ahead_mb = 1024" },
     Key { name: "handshake_seconds_max", example: "handshake_seconds_max = 10" },
     Key { name: "connect_seconds_max", example: "connect_seconds_max = 10" },
     Key { name: "stall_seconds_max", example: "stall_seconds_max = 60" },
@@ -255,6 +256,7 @@ fn limits(top: &Section<'_, '_>) -> Result<Limits, ConfigError> {
         )?,
         connections_max: whole("connections_max", 1..=100_000, defaults.connections_max.max(2 * sessions_max))?,
         memory_mb: whole("memory_mb", 64..=1 << 24, defaults.memory_mb)?,
+        blind_ahead_mb: whole("blind_ahead_mb", 0..=1 << 24, defaults.blind_ahead_mb)?,
         handshake_max: seconds("handshake_seconds_max", 1..=600, defaults.handshake_max)?,
         connect_max: seconds("connect_seconds_max", 1..=600, defaults.connect_max)?,
         stall_max: seconds("stall_seconds_max", 1..=3600, defaults.stall_max)?,
@@ -272,6 +274,12 @@ fn limits(top: &Section<'_, '_>) -> Result<Limits, ConfigError> {
         if let (false, Some(value)) = (possible, section.optional(key)) {
             return Err(value.error(format_args!("is {what} sessions_max = {sessions_max}"), advice));
         }
+    }
+    if let (true, Some(value)) = (limits.blind_ahead_mb > limits.memory_mb, section.optional("blind_ahead_mb")) {
+        return Err(value.error(
+            format_args!("is above memory_mb = {}", limits.memory_mb),
+            "what is blinded ahead takes its room from there",
+        ));
     }
     Ok(limits)
 }

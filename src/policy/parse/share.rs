@@ -262,7 +262,7 @@ fn identifiers(value: &Value<'_, '_>) -> Result<Vec<Identifier>, ConfigError> {
         let name = entry.name().to_owned();
         if !names::is_column(&name) {
             return Err(
-                entry.key_error("is no identifier's name", "a name has 1 to 256 bytes and no control characters")
+                entry.key_error("is no identifier's name", "a name has 1 to 256 bytes that show as they are on one line")
             );
         }
         let (columns, normaliser) = if entry.is_text() {
@@ -322,7 +322,7 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
         let column = entry.name().to_owned();
         if !names::is_column(&column) {
             return Err(
-                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes and no control characters")
+                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes that show as they are on one line")
             );
         }
         let section = entry.section(entry.title(), AGGREGATE)?;
@@ -391,7 +391,7 @@ fn groups(value: &Value<'_, '_>) -> Result<Vec<GroupBy>, ConfigError> {
         let column = entry.name().to_owned();
         if !names::is_column(&column) {
             return Err(
-                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes and no control characters")
+                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes that show as they are on one line")
             );
         }
         let labels = entry.distinct(false, |label| {

@@ -241,7 +241,7 @@ sizes = { exact = true }
             // an empty identifier's name
             r#"email = "email/1""#,
             r#""" = "email/1""#,
-            "party.toml:23: [[share]]: 'identifiers': '' is no identifier's name; a name has 1 to 256 bytes and no control characters",
+            "party.toml:23: [[share]]: 'identifiers': '' is no identifier's name; a name has 1 to 256 bytes that show as they are on one line",
         ),
         (
             // min above max
@@ -527,7 +527,7 @@ rows"#,
             // a stall of no time
             "stall_seconds_max = 60",
             "stall_seconds_max = 0",
-            "party.toml:63: [limits]: 'stall_seconds_max' is 0; it must be 1 to 3600",
+            "party.toml:64: [limits]: 'stall_seconds_max' is 0; it must be 1 to 3600",
         ),
         (
             // a certificate without its key
@@ -752,7 +752,7 @@ certificate = "tls/x.pem"
             // a label of two lines
             r#""books", "garden""#,
             r#""a\nb""#,
-            "party.toml:27: [[share]]: 'group_by': 'category' has the label 'a�b'; a label has 1 to 256 bytes and no control characters",
+            "party.toml:27: [[share]]: 'group_by': 'category' has the label 'a b'; a label has 1 to 256 bytes and no control characters",
         ),
         (
             // max_labels without group_by
@@ -925,7 +925,7 @@ period = "forever"
             // an unknown limit
             "stall_seconds_max = 60",
             "stall_seconds = 60",
-            "party.toml:63: [limits]: unknown key 'stall_seconds'; possible keys: persons_max, dummies_max, dummies_factor_max, sessions_max, sessions_per_peer_max, connections_max, memory_mb, handshake_seconds_max, connect_seconds_max, stall_seconds_max, session_seconds_max",
+            "party.toml:64: [limits]: unknown key 'stall_seconds'; possible keys: persons_max, dummies_max, dummies_factor_max, sessions_max, sessions_per_peer_max, connections_max, memory_mb, blind_ahead_mb, handshake_seconds_max, connect_seconds_max, stall_seconds_max, session_seconds_max",
         ),
         (
             // more sessions of one peer than of all
@@ -944,6 +944,12 @@ period = "forever"
             "memory_mb = 4096",
             "memory_mb = 16",
             "party.toml:60: [limits]: 'memory_mb' is 16; it must be 64 to 16777216",
+        ),
+        (
+            // more to keep than there is
+            "blind_ahead_mb = 0",
+            "blind_ahead_mb = 4097",
+            "party.toml:61: [limits]: 'blind_ahead_mb' is above memory_mb = 4096; what is blinded ahead takes its room from there",
         ),
     ];
     for (from, to, expected) in cases {

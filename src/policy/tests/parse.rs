@@ -386,6 +386,21 @@ fn limits_that_are_left_out_follow_those_that_are_written() {
 }
 
 #[test]
+fn tables_may_be_blinded_ahead_in_all_of_the_memory_and_are_not_unless_the_policy_says_so() {
+    let parsed = |text: &str| Party::parse(&format!("party = {{ name = \"a\" }}\nlimits = {{ {text} }}"), "party.toml");
+    assert_eq!(parsed("").unwrap().limits.blind_ahead_mb, 0);
+    for (text, mb) in
+        [("blind_ahead_mb = 1", 1), ("memory_mb = 100, blind_ahead_mb = 100", 100), ("blind_ahead_mb = 4096", 4096)]
+    {
+        assert_eq!(parsed(text).unwrap().limits.blind_ahead_mb, mb, "{text}");
+    }
+    for text in ["memory_mb = 100, blind_ahead_mb = 101", "blind_ahead_mb = 4097"] {
+        let refused = parsed(text).unwrap_err().to_string();
+        assert!(refused.contains("'blind_ahead_mb' is above memory_mb"), "{refused}");
+    }
+}
+
+#[test]
 fn files_that_are_missing_are_found_at_start_and_not_by_the_reader() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("party.toml");

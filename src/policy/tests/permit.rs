@@ -81,6 +81,14 @@ fn a_question_within_the_terms_is_permitted_with_every_rule_for_its_answer() {
     assert_eq!(permit.account, Account::answering("publisher", "shoppers"));
 }
 
+/// The sample, without noise on anything.
+fn exact() -> Party {
+    party(
+        "sizes = { epsilon = 2.0 }                                # delta defaults to 1/(10 N); or { exact = true }\noutputs = { epsilon = 4.0 }",
+        "sizes = { exact = true }\noutputs = { noise = \"none\" }",
+    )
+}
+
 #[test]
 fn terms_say_what_the_policy_says_and_travel_as_json() {
     let party = party("requester_values = false", "requester_values = { min = -1.5, max = \"2.50\" }");
@@ -91,10 +99,7 @@ fn terms_say_what_the_policy_says_and_travel_as_json() {
         r#"{"table":"purchases","identifiers":[{"name":"email","columns":["email"],"normaliser":"email/1"},{"name":"phone","columns":["phone"],"normaliser":"phone/1:US"},{"name":"person","columns":["surname","born"],"normaliser":"exact/1"}],"aggregates":[{"column":"amount","clip":{"min":"0","max":"500"},"max_rows":20,"decimals":0,"squares_max":"250000"}],"filter_on":["bought_at","category"],"requester_values":{"clip":{"min":"-1.5","max":"2.50"},"max_rows":0},"minimum_matched":50,"filtered_rows":"hide","sizes":{"mode":"private","epsilon":2.0,"delta":null,"queries":10,"columns":3},"outputs":{"mode":"private","per_query":"epsilon 2/5","epsilon":4.0,"delta":null,"queries":10},"group_by":[{"column":"category","labels":["toys","books","garden"]}],"max_labels":2,"max_parts":20,"period":"month","approval":false}"#
     );
     assert_eq!(serde_json::from_str::<ShareTerms>(&json).unwrap(), terms);
-    let exact = super::permit::party(
-        "sizes = { epsilon = 2.0 }                                # delta defaults to 1/(10 N); or { exact = true }\noutputs = { epsilon = 4.0 }",
-        "sizes = { exact = true }\noutputs = { noise = \"none\" }",
-    );
+    let exact = exact();
     assert_eq!(exact.shares[0].terms().outputs, OutputsTerms::Exact);
     assert_eq!(exact.shares[0].terms().sizes, SizesTerms::Exact { queries: 10 });
     assert_eq!(party.shares_with("bank").count(), 0);
@@ -125,7 +130,7 @@ fn a_table_that_is_not_shared_is_spoken_of_in_the_same_words_whether_it_exists_o
     assert_eq!(salaries.0.replace("salaries", "nothing"), nothing.0);
     assert_eq!(
         salaries.1,
-        "refused 'publisher': 'salaries' is not shared with it (it is the [[table]] of line 70, shared with nobody); \
+        "refused 'publisher': 'salaries' is not shared with it (it is the [[table]] of line 71, shared with nobody); \
          to allow it, add at the end of party.toml: [[share]], and in it: table = \"salaries\", with = [\"publisher\"], identifiers = { COLUMN = \"exact/1\" }; \
          [share.budget], and in it: population = \"NAME\", queries = 10, sizes = { epsilon = 2.0 }, outputs = { epsilon = 4.0 }"
     );
@@ -146,7 +151,7 @@ fn a_table_that_is_not_shared_is_spoken_of_in_the_same_words_whether_it_exists_o
     let stranger = party.shared_table("stranger\n", "purchases").unwrap_err();
     assert_eq!(
         stranger.peer.to_string(),
-        "'advertiser' knows no peer 'stranger\u{fffd}': its owner would have to add a [[peer]] of that name"
+        "'advertiser' knows no peer 'stranger ': its owner would have to add a [[peer]] of that name"
     );
     assert_eq!(party.shared_table("stranger\n", "nothing").unwrap_err(), stranger);
 }
@@ -473,7 +478,7 @@ fn filters_and_groups_outside_the_terms_are_refused_with_the_line_to_write() {
 }
 
 #[test]
-fn a_question_that_waits_for_approval_says_how_to_give_it_to_the_owner_alone() {
+fn a_question_that_waits_for_approval_says_how_to_give_it_and_names_lines_to_the_owner_alone() {
     let party = party("approval = \"none\"", "approval = \"required\"");
     let permit = ask(&party, &question(&["email"], &[Aggregate::Persons]), &["email/1"]).unwrap();
     assert!(permit.needs_approval() && permit.share.terms().approval);
@@ -482,15 +487,15 @@ fn a_question_that_waits_for_approval_says_how_to_give_it_to_the_owner_alone() {
     assert_eq!(
         held.peer,
         Error::Refused(
-            "'advertiser' answers questions about 'purchases' only once its owner has approved their exact text and terms; \
-             this one waits as '7': ask the owner to approve it, then ask again"
+            "'advertiser' answers questions about 'purchases' only once its operator has approved their exact text and terms: \
+             this one waits as 7; ask again once it is approved (`datafusion-psi approve --config party.toml 7` there)"
                 .to_owned()
         )
     );
     assert_eq!(
         held.owner,
-        "held a question of 'publisher' about 'purchases' as '7', by party.toml:32: approval = \"required\"; to allow this one: \
-         datafusion-psi approve 7; to allow all, write at party.toml:32: approval = \"none\""
+        "held a question of 'publisher' about 'purchases' as 7, by party.toml:32: approval = \"required\"; to allow this one: \
+         datafusion-psi approve --config party.toml 7; to allow all, write at party.toml:32: approval = \"none\""
     );
 }
 
@@ -506,6 +511,10 @@ fn a_used_up_account_is_raised_at_its_line() {
         "to allow more, write at party.toml:46: queries = 200, with a larger epsilon in sizes"
     );
     assert_eq!(party.more_budget(&Account::answering("bank", "shoppers")), None);
+    assert_eq!(
+        exact().more_budget(&Account::answering("publisher", "shoppers")).unwrap(),
+        "to allow more, write at party.toml:35: queries = 20"
+    );
     let forever = super::permit::party("period = \"month\"                                         #", "#");
     assert_eq!(
         forever.more_budget(&Account::answering("publisher", "shoppers")).unwrap(),

@@ -100,7 +100,7 @@ fn several_peers_and_tables_of_one_account_are_named_together() {
         "each of 'publisher' and 'bank' may ask 1 question in all on the account 'people' about 'purchases', matched by a (exact/1).",
         "Questions about 'salaries' count on the same account, 'people'.",
         "Each of them has an account of its own; what they tell each other adds up.",
-        "Each new question waits until its exact text has been approved: datafusion-psi approve.",
+        "Each new question waits until its exact text has been approved: datafusion-psi approve --config party.toml ID.",
         "about how many persons of 'salaries' pass its filter",
         "half of it for the padded lengths; for 1000 persons that takes at least",
         "over the one question",

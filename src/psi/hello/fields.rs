@@ -6,7 +6,7 @@ use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::psi::frame::check_schema;
-use crate::psi::{Error, PeerMisbehaved, Phase};
+use crate::psi::{Error, PeerMisbehaved, Phase, one_line};
 
 use super::VERSION;
 
@@ -81,7 +81,7 @@ impl Fields {
     pub(super) fn version(&mut self) -> Result<(), Error> {
         let version = self.take("version")?;
         if version != VERSION {
-            let theirs: String = version.chars().take(40).filter(|c| !c.is_control()).collect();
+            let theirs = one_line(&version, 40);
             return Err(Error::Incompatible(format!(
                 "the peer speaks protocol '{theirs}', this side '{VERSION}': install the same version of datafusion-psi on both sides"
             )));

@@ -1,8 +1,9 @@
 //! Columns of the peer's that are kept for later: in memory, or in a file of the session's own.
 //!
 //! A file is written in whole batches (128 KiB) as they come, read row by row where a permutation wants it so, and deleted
-//! with the column. Rows are read sorted by their place and by several threads at once: a batch's 4,096 reads of 32 bytes wait
-//! together for a disk, and each of its pages is asked for once.
+//! with the column. Of a batch's 4,096 reads of 32 bytes each thread has one under way, in chunks of rows that are sorted by
+//! their place, so that each of a batch's pages is asked for once or twice. A thread that waits for the disk computes nothing
+//! meanwhile: where the system's cache does not hold the files, a spilled session slows others down as well.
 
 use std::borrow::Cow;
 use std::ops::Range;

@@ -100,7 +100,10 @@
 //! further one adds 32 per peer row, and the first of them at most 20 more, and 32 per own row. Columns have room for the
 //! whole of what was announced once an eighth of it has come, and are not copied after that. A peer whose tags, or elements, have been
 //! chosen to share their first bits, or are all the same, can bring the sort of them to another 16 ([`TagRows`]).
+//! The batches of one call, and what was computed of those of the call before (`frames`), come on top: as many as the
+//! caller gives at once.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -108,9 +111,8 @@ use arrow::datatypes::SchemaRef;
 use zeroize::Zeroizing;
 
 use crate::crypto::{
-    ChaCha20Rng, ElementColumn, InvalidElement, InvalidEncoding, Pads, RepeatCheck, SecretScalar, SortedTagRows,
-    TagColumn, TagCursor, TagRows, check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, pad_rows, shuffle,
-    unpad_tags,
+    ChaCha20Rng, InvalidElement, InvalidEncoding, Pads, RepeatCheck, SecretScalar, SortedTagRows, TagColumn, TagCursor,
+    TagRows, blind_draws, evaluate, evaluate_tags_of_rows, pad_rows, shuffle,
 };
 
 use super::frame::{Inbound, Outbound, binary_column};
@@ -118,12 +120,14 @@ use super::spill::Spill;
 use super::table::{PartRows, WireTable};
 use super::{Error, Output, PeerMisbehaved, Phase, Progress, Role};
 
+mod frames;
 mod kept;
 mod tag;
 #[cfg(test)]
 mod tests;
 mod wire;
 
+use frames::{ColumnsFrame, Draws, Frame, RepliesFrame, compute_beside, elements, side_by_side};
 use kept::{GrowingColumn, KeptColumn};
 pub use tag::tag_bytes;
 use tag::{Tag, bytes_of, tag_number, tag_rows};
@@ -167,6 +171,8 @@ enum Stage {
         later: Vec<GrowingColumn>,
         /// Tags of its column 1, by its position.
         tags: TagRows,
+        /// Frames that are not yet among both.
+        fresh: Vec<ColumnsFrame>,
     },
     AskTags {
         /// The peer's rows by ascending tag.
@@ -206,6 +212,8 @@ enum Stage {
         repeats: RepeatCheck,
         /// Until all replies are there.
         replies: Option<Replies>,
+        /// Of these, frames that are not yet among them.
+        fresh: Vec<RepliesFrame>,
         /// From then on.
         marks: Zeroizing<Vec<u16>>,
     },
@@ -225,7 +233,7 @@ impl Matching {
     /// table, whichever side this is. With a `spill`, what would be kept of the peer's later columns lies there.
     pub(crate) fn new(
         role: Role,
-        table: WireTable,
+        mut table: WireTable,
         peer_rows: u64,
         part_rows: PartRows,
         spill: Option<Arc<dyn Spill>>,
@@ -237,10 +245,12 @@ impl Matching {
         let tag_bytes = tag_bytes(own_rows, peer_rows, columns).into();
         let tags = tag_rows(tag_bytes, peer_rows);
         let later = (1..columns).map(|_| GrowingColumn::new(spill.as_ref(), peer_rows));
-        let stage = Stage::Columns { later: later.collect::<Result<_, Error>>()?, tags };
+        let stage = Stage::Columns { later: later.collect::<Result<_, Error>>()?, tags, fresh: Vec::new() };
+        let mut scalars = vec![table.first_scalar(&mut rng)];
+        scalars.extend((1..columns).map(|_| SecretScalar::random(&mut rng)));
         Ok(Matching {
             role,
-            scalars: (0..columns).map(|_| SecretScalar::random(&mut rng)).collect(),
+            scalars,
             tag_bytes,
             rng,
             peer_columns: Vec::new(),
@@ -284,29 +294,48 @@ impl Matching {
         }
     }
 
-    /// Computes and cuts the next batch.
-    pub(crate) fn poll_output(&mut self) -> Result<Output, Error> {
-        if self.outbound.is_done() {
-            if let Stage::Columns { .. } = self.stage {
+    /// Computes and cuts the next batches, `most` at most, side by side.
+    pub(crate) fn poll_outputs(&mut self, most: usize) -> Result<Vec<Output>, Error> {
+        let marks = matches!(self.stage, Stage::MarkTags { .. } | Stage::MarkReplies { .. });
+        // Not one answer before the last question.
+        if marks && !self.inbound.is_ended() && !self.outbound.is_done() {
+            return Ok(vec![Output::Wait]);
+        }
+        let blinds = matches!(self.stage, Stage::Columns { .. });
+        let mut frames = Vec::with_capacity(most);
+        while frames.len() < most
+            && let Some(rows) = self.outbound.next_rows()
+        {
+            let draws = blinds.then(|| Draws::set_apart(&mut self.rng, self.table.columns() * blind_draws(rows.len())));
+            frames.push((rows, draws));
+        }
+        let ended = frames.len() < most;
+        let mut outputs = Vec::with_capacity(most);
+        for columns in side_by_side(frames, |(rows, draws)| self.frame(rows, draws))? {
+            let batch = RecordBatch::try_new(Arc::clone(&self.out_schema), columns).map_err(Error::internal)?;
+            outputs.push(Output::Batch(batch));
+        }
+        if ended {
+            if blinds {
                 self.table.forget_identifiers();
             }
-            return Ok(Output::Done);
+            outputs.push(Output::Done);
         }
-        if matches!(self.stage, Stage::MarkTags { .. } | Stage::MarkReplies { .. }) {
-            // Not one answer before the last question.
-            if self.inbound.seen() < self.inbound.total() {
-                return Ok(Output::Wait);
+        Ok(outputs)
+    }
+
+    /// The columns of one batch.
+    fn frame(&self, rows: Range<usize>, draws: Option<Draws>) -> Result<Vec<ArrayRef>, Error> {
+        Ok(match &self.stage {
+            Stage::Columns { .. } => {
+                let mut draws = draws.ok_or_else(|| Error::internal("a frame to blind has nothing to draw from"))?;
+                let blinded = |column| self.table.blind(column, rows.clone(), &self.scalars[0], draws.rng());
+                let columns =
+                    (0..self.table.columns()).map(blinded).map(|column| Arc::new(column.into_array()) as ArrayRef);
+                let columns = columns.collect();
+                draws.all_drawn()?;
+                columns
             }
-            self.compare_replies()?;
-        }
-        let Some(rows) = self.outbound.next_rows() else { return Ok(Output::Done) };
-        let columns: Vec<ArrayRef> = match &self.stage {
-            Stage::Columns { .. } => (0..self.table.columns())
-                .map(|column| {
-                    let blinded = self.table.blind(column, rows.clone(), &self.scalars[0], &mut self.rng);
-                    Arc::new(blinded.into_array()) as ArrayRef
-                })
-                .collect(),
             Stage::AskTags { asked } => {
                 let tags = bytes_of(asked.range(rows).map(|(tag, _)| tag), self.tag_bytes);
                 vec![tag_array(TagColumn::from_bytes(tags, self.tag_bytes).map_err(Error::internal)?)]
@@ -335,42 +364,63 @@ impl Matching {
             Stage::MarkTags { marks, .. } | Stage::MarkReplies { marks, .. } => {
                 vec![mark_array(&marks[rows], self.part_rows.parts())]
             }
-            Stage::Finished => return Ok(Output::Done),
-        };
-        let batch = RecordBatch::try_new(Arc::clone(&self.out_schema), columns).map_err(Error::internal)?;
-        Ok(Output::Batch(batch))
+            Stage::Finished => return Err(Error::internal("a batch after the last phase of the matching")),
+        })
     }
 
-    /// Takes a batch of the peer's.
-    pub(crate) fn receive(&mut self, batch: &RecordBatch) -> Result<(), Error> {
-        let rows = self.inbound.accept(batch)?;
-        let first_row = rows.start as u64;
-        let places = rows.start as u32..;
-        let column = binary_column(batch, 0)?;
-        match &mut self.stage {
-            Stage::Columns { later, tags } => {
-                let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
-                let evaluated = evaluate_tags(&elements, &self.scalars[0], self.tag_bytes)
-                    .map_err(|error| element_error(Phase::Columns, 1, first_row, error))?;
-                evaluated.tags().map(tag_number).zip(places).for_each(|(tag, row)| tags.push(tag, row));
-                for (index, column) in later.iter_mut().enumerate() {
-                    let elements =
-                        ElementColumn::try_from_array(binary_column(batch, index + 1)?).map_err(Error::internal)?;
-                    // Every row, before anything is compared: only some will be evaluated, and an error then would
-                    // tell the peer which of its rows had matched before.
-                    check_elements(&elements)
-                        .map_err(|invalid| element_error(Phase::Columns, index as u8 + 2, first_row, invalid))?;
-                    column.push(&elements)?;
+    /// Takes batches of the peer's, in their order.
+    pub(crate) fn receive_all(&mut self, batches: &[RecordBatch]) -> Result<(), Error> {
+        let mut frames = Vec::with_capacity(batches.len());
+        let mut refused = None;
+        for batch in batches {
+            match self.inbound.accept(batch) {
+                Ok(rows) => frames.push((rows, batch)),
+                Err(reason) => {
+                    refused = Some(reason);
+                    break;
                 }
             }
-            Stage::MarkTags { rows, last, marks } => {
+        }
+        self.take(&frames)?;
+        // What is wrong with those before it is said first.
+        refused.map_or(Ok(()), |reason| Err(reason.into()))
+    }
+
+    fn take(&mut self, frames: &[Frame<'_>]) -> Result<(), Error> {
+        let (scalar, tag_bytes) = (&self.scalars[0], self.tag_bytes);
+        match &mut self.stage {
+            Stage::Columns { later, tags, fresh } => {
+                let due = std::mem::take(fresh);
+                let compute = |frame: &Frame<'_>| ColumnsFrame::compute(frame, scalar, tag_bytes);
+                *fresh = compute_beside(due, |frame| frame.take_up(tags, later), frames, compute)?;
+                Ok(())
+            }
+            Stage::MarkReplies { k, sent, pads, repeats, replies: Some(Replies { tags, .. }), fresh, .. } => {
+                let due = std::mem::take(fresh);
+                let take_up = |frame: RepliesFrame| {
+                    frame.take_up(repeats, tags, sent);
+                    Ok(())
+                };
+                let compute = |frame: &Frame<'_>| RepliesFrame::compute(frame, *k, scalar, pads, tag_bytes);
+                *fresh = compute_beside(due, take_up, frames, compute)?;
+                Ok(())
+            }
+            // Without curve work: one after the other.
+            _ => frames.iter().try_for_each(|frame| self.note(frame)),
+        }
+    }
+
+    fn note(&mut self, (rows, batch): &Frame<'_>) -> Result<(), Error> {
+        let (column, rows) = (binary_column(batch, 0)?, rows.clone());
+        match &mut self.stage {
+            Stage::MarkTags { rows: peer_rows, last, marks } => {
                 let tags = TagColumn::try_from_array(column, self.tag_bytes).map_err(Error::internal)?;
-                for (row, tag) in (first_row..).zip(tags.tags().map(tag_number)) {
+                for (row, tag) in (rows.start as u64..).zip(tags.tags().map(tag_number)) {
                     if last.is_some_and(|last| last >= tag) {
                         return Err(PeerMisbehaved::TagOrder { phase: Phase::Tags, row }.into());
                     }
                     *last = Some(tag);
-                    marks.push(mark_of(rows.find(tag), &self.part_rows, &mut self.matched));
+                    marks.push(mark_of(peer_rows.find(tag), &self.part_rows, &mut self.matched));
                 }
             }
             Stage::AskTags { asked } => {
@@ -381,32 +431,27 @@ impl Matching {
                 let asked = asked[rows].iter().copied();
                 note_marks(column, Phase::Replies(*k), self.part_rows.parts(), asked, &mut self.matched)?;
             }
-            Stage::AskElements { padded, .. } => {
-                let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
-                padded.push(&elements)?;
-            }
+            Stage::AskElements { padded, .. } => padded.push(&elements(batch, 0)?)?,
             Stage::MarkElements { asked, .. } => {
                 let tags = TagColumn::try_from_array(column, self.tag_bytes).map_err(Error::internal)?;
+                let places = rows.start as u32..;
                 tags.tags().map(tag_number).zip(places).for_each(|(tag, place)| asked.push(tag, place));
             }
-            Stage::MarkReplies { k, sent, pads, repeats, replies: Some(Replies { tags, .. }), .. } => {
-                let elements = ElementColumn::try_from_array(column).map_err(Error::internal)?;
-                repeats.absorb(&elements);
-                let unpadded = unpad_tags(&elements, &self.scalars[0], pads, rows.start, self.tag_bytes)
-                    .map_err(|invalid| element_error(Phase::Replies(*k), *k, first_row, invalid))?;
-                unpadded.tags().map(tag_number).zip(&sent[rows]).for_each(|(tag, row)| tags.push(tag, *row));
+            Stage::MarkReplies { .. } => return Err(Error::internal("a reply after they were compared")),
+            Stage::Columns { .. } | Stage::Finished => {
+                return Err(Error::internal("a batch that no phase of the matching takes"));
             }
-            Stage::MarkReplies { replies: None, .. } => {
-                return Err(Error::internal("a reply after they were compared"));
-            }
-            Stage::Finished => return Err(Error::internal("a batch after the last phase of the matching")),
         }
         Ok(())
     }
 
-    /// The peer ended its direction.
+    /// The peer ended its direction: the last of what it sent is taken up, and replies are compared.
     pub(crate) fn end_input(&mut self) -> Result<(), Error> {
-        Ok(self.inbound.end()?)
+        self.inbound.end()?;
+        if let Stage::Columns { later, tags, fresh } = &mut self.stage {
+            return std::mem::take(fresh).into_iter().try_for_each(|frame| frame.take_up(tags, later));
+        }
+        self.compare_replies()
     }
 
     /// Whether both directions have ended.
@@ -416,10 +461,8 @@ impl Matching {
 
     /// Closes the open phase and opens the next one.
     pub(crate) fn advance(&mut self) -> Result<(), Error> {
-        // Where no tag was asked for, no mark was sent, and nothing has been compared yet.
-        self.compare_replies()?;
         match std::mem::replace(&mut self.stage, Stage::Finished) {
-            Stage::Columns { later, tags } => self.open_tags(later, tags)?,
+            Stage::Columns { later, tags, .. } => self.open_tags(later, tags)?,
             Stage::AskTags { .. } | Stage::MarkTags { .. } => self.close_column(1)?,
             Stage::AskElements { k, asked, padded } => {
                 let padded = padded.finish()?;
@@ -433,7 +476,8 @@ impl Matching {
                 let (own, peer) = (asked.len() as u64, sent.len() as u64);
                 let repeats = RepeatCheck::with_capacity(sent.len() as u32);
                 let replies = Some(Replies { asked, tags: tag_rows(self.tag_bytes, peer) });
-                self.stage = Stage::MarkReplies { k, sent, pads, repeats, replies, marks: Zeroizing::default() };
+                let (fresh, marks) = (Vec::new(), Zeroizing::default());
+                self.stage = Stage::MarkReplies { k, sent, pads, repeats, replies, fresh, marks };
                 self.open(Phase::Replies(k), (mark_schema(self.part_rows.parts()), own), (element_schema(), peer));
             }
             Stage::AskReplies { k, .. } | Stage::MarkReplies { k, .. } => self.close_column(k)?,
@@ -475,8 +519,9 @@ impl Matching {
 
     /// The responder's comparison of a later column, once all replies are there.
     fn compare_replies(&mut self) -> Result<(), Error> {
-        let Stage::MarkReplies { k, repeats, replies, marks, .. } = &mut self.stage else { return Ok(()) };
-        let Some(Replies { asked, tags }) = replies.take() else { return Ok(()) };
+        let Stage::MarkReplies { k, sent, repeats, replies, fresh, marks, .. } = &mut self.stage else { return Ok(()) };
+        let Some(Replies { asked, mut tags }) = replies.take() else { return Ok(()) };
+        std::mem::take(fresh).into_iter().for_each(|frame| frame.take_up(repeats, &mut tags, sent));
         let (phase, column) = (Phase::Replies(*k), *k);
         check_repeats(std::mem::replace(repeats, RepeatCheck::with_capacity(0)), phase, column)?;
         let mut rows = tags.sort().map_err(|_| PeerMisbehaved::RepeatedElement { phase, column })?.cursor();

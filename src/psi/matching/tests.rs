@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use arrow::array::{FixedSizeBinaryArray, LargeBinaryArray};
 use rand_core::{Rng, SeedableRng};
 
-use crate::crypto::{HashDomain, Source, hash_and_blind};
+use crate::crypto::{ElementColumn, HashDomain, Source, evaluate_tags, hash_and_blind};
 
 use super::super::Entries;
 use super::*;
@@ -39,7 +39,7 @@ fn honest(
 /// All that the machine sends now, its columns one by one.
 fn sent(machine: &mut Matching) -> Vec<Vec<Vec<u8>>> {
     let mut columns = vec![Vec::new(); machine.schemas().0.fields().len()];
-    while let Output::Batch(batch) = machine.poll_output().unwrap() {
+    while let Some(Output::Batch(batch)) = machine.poll_outputs(1).unwrap().pop() {
         for (values, index) in columns.iter_mut().zip(0..) {
             values.extend(binary_column(&batch, index).unwrap().iter().map(|value| value.unwrap().to_vec()));
         }
@@ -57,7 +57,7 @@ fn give(machine: &mut Matching, columns: &[Vec<u8>]) -> Result<(), Error> {
         let arrow::datatypes::DataType::FixedSizeBinary(width) = field.data_type() else { panic!("{field}") };
         Arc::new(FixedSizeBinaryArray::new(*width, bytes.clone().into(), None)) as ArrayRef
     });
-    machine.receive(&RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap())?;
+    machine.receive_all(&[RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap()])?;
     machine.end_input()
 }
 
@@ -174,7 +174,6 @@ impl AgainstResponder {
         if self.planter.columns.len() > 1 {
             self.responder.advance()?;
             give(&mut self.responder, &[replies.as_bytes().to_vec()])?;
-            self.responder.compare_replies()?;
         }
         let mut marks = vec![false; tags.len()];
         for (position, mark) in order.into_iter().zip(&sent(&mut self.responder)[0]) {
@@ -360,9 +359,9 @@ fn no_mark_leaves_before_the_last_question() {
             give(&mut attack.responder, &[asked.concat()]).unwrap();
             attack.responder.advance().unwrap();
         }
-        assert!(matches!(attack.responder.poll_output(), Ok(Output::Wait)));
+        assert!(matches!(attack.responder.poll_outputs(4).unwrap()[..], [Output::Wait]));
         let rest = if columns == 2 { attack.honest_replies().as_bytes().to_vec() } else { asked.concat() };
         give(&mut attack.responder, &[rest]).unwrap();
-        assert!(matches!(attack.responder.poll_output(), Ok(Output::Batch(_))));
+        assert!(matches!(attack.responder.poll_outputs(4).unwrap()[..], [Output::Batch(_), Output::Done]));
     }
 }

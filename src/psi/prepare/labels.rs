@@ -12,8 +12,9 @@ use arrow::array::{Array, ArrayRef, BooleanArray, UInt16Array};
 use arrow::buffer::BooleanBuffer;
 
 use super::entries::passing_rows;
-use super::values::{PersonTotals, Sum, countable, reader, square};
+use super::values::{PersonTotals, countable, reader, square};
 use super::{LABELS_MAX, NO_PERSON, PrepareError, PreparedTable, ValueError, ValueScale};
+use crate::dp::Total;
 
 /// The label of a row that counts in none.
 const NO_LABEL: u16 = u16::MAX;
@@ -185,7 +186,7 @@ fn totals(
     choice.check(table)?;
     table.check_rows("value column", values.len())?;
     let value = reader(values, scale)?;
-    let mut sums = choice.zeros(Sum::default());
+    let mut sums = choice.zeros(Total::new());
     let mut contributes = choice.zeros(false);
     for (person, label, row) in choice.counting(table, passing_rows(table, passing)?) {
         if let Some(value) = value(row) {
@@ -194,7 +195,7 @@ fn totals(
         }
     }
     let columns = sums.into_iter().zip(contributes).map(|(sums, contributes)| PersonTotals {
-        totals: sums.into_iter().map(Sum::saturate).collect(),
+        totals: sums.into_iter().map(Total::saturated).collect(),
         contributes: BooleanBuffer::from(contributes),
     });
     Ok(columns.collect())

@@ -33,9 +33,8 @@
 //! that holds it. [`PrepareReport`] counts both, for the owner alone.
 //!
 //! # Limits
-//! 1 to [`COLUMNS_MAX`] columns, [`ROWS_MAX`] rows. Memory besides the identifiers: 4 bytes per
-//! row; while it runs also 8 per row and column, 24 per row of the column being sorted, and the
-//! identifiers twice.
+//! 1 to [`COLUMNS_MAX`] columns, [`ROWS_MAX`] rows. Memory: [`PreparedTable::size_bytes`], and while it is
+//! made [`prepare_bytes`].
 
 mod entries;
 mod fixed_point;
@@ -196,7 +195,20 @@ pub fn prepare(columns: Vec<LargeBinaryArray>) -> Result<PreparedTable, PrepareE
     Ok(PreparedTable { identifiers, person_of_row: grouped.person_of_row, report })
 }
 
+/// The most bytes that [`prepare`] holds beside the identifiers that it is given, what it makes included:
+/// `identifier_bytes` again, 4 per row, 12 per row and column for ranks and holders, 24 per row of the column being
+/// sorted.
+pub fn prepare_bytes(rows: usize, columns: usize, identifier_bytes: usize) -> usize {
+    identifier_bytes.saturating_add(rows.saturating_mul(28 + 12 * columns))
+}
+
 impl PreparedTable {
+    /// Bytes in memory: the identifiers, and 4 per row.
+    pub fn size_bytes(&self) -> usize {
+        let identifiers: usize = self.identifiers.iter().map(Array::get_array_memory_size).sum();
+        identifiers + 4 * self.person_of_row.capacity()
+    }
+
     /// The number of persons: the length of every identifier column.
     pub fn persons(&self) -> usize {
         self.identifiers[0].len()

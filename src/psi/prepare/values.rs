@@ -11,6 +11,7 @@ use super::entries::{emptied, passing_rows};
 use super::fixed_point::fixed_point;
 use super::scale::{ValueError, ValueScale, scale_of};
 use super::{NO_PERSON, PreparedTable};
+use crate::dp::{Clip, Total};
 
 /// Each person's total over its passing rows, before clipping.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,12 +30,10 @@ impl PersonTotals {
     /// # Errors
     /// [`ValueError::Bounds`].
     pub fn clip(self, min: i128, max: i128) -> Result<Vec<i128>, ValueError> {
-        if min > max {
-            return Err(ValueError::Bounds { min, max });
-        }
+        let clip = Clip::new(min, max).map_err(|_| ValueError::Bounds { min, max })?;
         let mut totals = self.totals;
         for (total, contributes) in totals.iter_mut().zip(&self.contributes) {
-            *total = if contributes { (*total).clamp(min, max) } else { 0 };
+            *total = if contributes { clip.clip(*total) } else { 0 };
         }
         Ok(totals)
     }
@@ -43,33 +42,6 @@ impl PersonTotals {
 impl std::fmt::Debug for PersonTotals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PersonTotals").field("persons", &self.totals.len()).finish_non_exhaustive()
-    }
-}
-
-/// A sum that cannot overflow: 2^32 values of 128 bits need 160.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Sum {
-    /// The sum modulo 2^128.
-    low: u128,
-    /// The sum divided by 2^128, rounded down.
-    high: i64,
-}
-
-impl Sum {
-    pub(super) fn add(&mut self, value: i128) {
-        let (low, carry) = self.low.overflowing_add(value as u128);
-        self.low = low;
-        self.high += i64::from(carry) - i64::from(value < 0);
-    }
-
-    pub(super) fn saturate(self) -> i128 {
-        let low = self.low as i128;
-        match self.high {
-            0 if low >= 0 => low,
-            -1 if low < 0 => low,
-            0.. => i128::MAX,
-            _ => i128::MIN,
-        }
     }
 }
 
@@ -134,7 +106,7 @@ fn totals(
     let passing = passing_rows(table, passing)?;
     let value = reader(values, scale)?;
 
-    let mut sums = vec![Sum::default(); table.persons()];
+    let mut sums = vec![Total::new(); table.persons()];
     let mut contributes = vec![false; table.persons()];
     for (row, person) in table.person_of_row().iter().enumerate() {
         let passes = passing.as_ref().is_none_or(|passing| passing.value(row));
@@ -147,7 +119,7 @@ fn totals(
         }
     }
     Ok(PersonTotals {
-        totals: sums.into_iter().map(Sum::saturate).collect(),
+        totals: sums.into_iter().map(Total::saturated).collect(),
         contributes: BooleanBuffer::from(contributes),
     })
 }

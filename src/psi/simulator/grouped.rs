@@ -4,7 +4,7 @@ use arrow::array::{Array, FixedSizeBinaryArray};
 
 use super::*;
 
-fn part(persons: usize, fillers: u64) -> EntryPart {
+pub(super) fn part(persons: usize, fillers: u64) -> EntryPart {
     EntryPart { persons, fillers }
 }
 
@@ -14,7 +14,7 @@ fn people(from: usize, rows: usize, columns: usize) -> Rows {
     (from..from + rows).map(|i| ((0..columns).map(|k| identifier(i, k)).collect(), i as i128)).collect()
 }
 
-fn grouped(columns: usize, parts: &[EntryPart], labels: usize) -> Setting {
+pub(super) fn grouped(columns: usize, parts: &[EntryPart], labels: usize) -> Setting {
     let persons = parts.iter().map(|part| part.persons).sum();
     Setting {
         own_sum: labels == 0,

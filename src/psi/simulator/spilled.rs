@@ -115,7 +115,7 @@ fn observed(setting: &Setting, requester_s: &Files, responder_s: &Files) -> (Mes
 }
 
 /// Tables of which some match in each column.
-fn tables(columns: usize, requester: usize, responder: usize) -> Setting {
+pub(super) fn tables(columns: usize, requester: usize, responder: usize) -> Setting {
     let table = |side: &str, rows: usize| -> Rows {
         let id = |k: usize, i: usize| match i % (columns + 2) {
             common if common == k => format!("common-{k}-{i}"),

@@ -30,6 +30,9 @@ const TRANSFER_US: f64 = 0.04;
 /// Bytes of an additive share on the wire, where the bounds fit 64 bits.
 const WORD_BYTES: u64 = 8;
 
+/// More entries than any session has: what a plan's statistics say may be anything, and an estimate must not overflow.
+const ENTRIES_MOST: u64 = 1 << 32;
+
 /// The left edge of every line below the node's name: deeper than any node stands, so that the lines
 /// are told apart from the nodes whatever the indentation.
 const MARGIN: &str = "\n        | ";
@@ -116,9 +119,10 @@ impl Outline {
     /// many groups of its own as it may.
     pub(super) fn cost(&self) -> Option<Cost> {
         let (columns, parts) = (self.question.identifiers.len() as u64, self.parts_most());
-        let dummies = columns * parts * self.dummies()?;
-        let here = self.persons_here? + dummies;
-        let there = self.persons_there.or(self.persons_here)? + dummies;
+        let dummies = (columns * parts).saturating_mul(self.dummies()?);
+        let entries = |persons: u64| persons.saturating_add(dummies).min(ENTRIES_MOST);
+        let here = entries(self.persons_here?);
+        let there = entries(self.persons_there.or(self.persons_here)?);
         let later = columns - 1;
         let (mut bytes_up, mut bytes_down) = matching_bytes(here, there, columns as usize, parts as usize);
         // Whoever learns the sums of a transfer sends its corrections: this side, for the peer's words as for its own.

@@ -1,5 +1,6 @@
 //! Both halves of the room against each other: SQL at one party, policy and files at the other.
 
+mod ahead;
 mod answers;
 mod apart;
 mod external;
@@ -11,3 +12,4 @@ mod refusals;
 mod responder;
 mod spilled;
 mod types;
+mod waiting;

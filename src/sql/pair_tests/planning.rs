@@ -88,6 +88,10 @@ async fn datafusions_own_planner_is_recognised_and_knows_one_more_node() {
     let plan = pair.context.sql(QUERY).await.unwrap().create_physical_plan().await.unwrap();
     let text = displayable(plan.as_ref()).indent(false).to_string();
     assert!(text.contains("DataSourceExec"), "the local side is below: {text}");
+    assert!(text.contains("100 queries left"), "{text}");
+    pair.row(QUERY).await;
+    let again = displayable(plan.as_ref()).indent(false).to_string();
+    assert_eq!(text, again, "the books are not read for every display");
 }
 
 #[tokio::test]

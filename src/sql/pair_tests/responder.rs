@@ -13,12 +13,12 @@ use crate::psi::{
 use crate::sql::{Asker, PolicySource};
 use crate::transport::{PeerIdentity, TableSource};
 
-fn publisher_identity() -> PeerIdentity {
+pub(super) fn publisher_identity() -> PeerIdentity {
     PeerIdentity { name: "publisher".to_owned(), certificate: None }
 }
 
 /// A fresh session's: the books charge none twice.
-fn offer(filter: Option<&str>) -> Offer {
+pub(super) fn offer(filter: Option<&str>) -> Offer {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let mut session = [7; 16];
     session[..8].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
@@ -53,7 +53,7 @@ fn announced(mut session: Responder, field: &str) -> String {
     values.value(row).to_owned()
 }
 
-async fn source(share: &str) -> (PolicySource, tempfile::TempDir, Budgets) {
+pub(super) async fn source(share: &str) -> (PolicySource, tempfile::TempDir, Budgets) {
     let folder = tempfile::tempdir().unwrap();
     write_parquet(folder.path(), "purchases.parquet", PURCHASES).await;
     let party = Arc::new(advertiser(folder.path(), share));

@@ -9,14 +9,18 @@ use std::sync::{Arc, LazyLock};
 use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{BinaryExpr, Cast, Like, ScalarFunction, TryCast};
+use datafusion::logical_expr::expr::{BinaryExpr, Cast, ScalarFunction, TryCast};
 use datafusion::logical_expr::{Expr, ExprSchemable, Operator, ScalarUDF};
 
+use super::cost::{Patterns, check_growth};
 use crate::policy::{NotAllowed, check_filter_column};
 
 /// The most nodes of a filter: generous for SQL that people or tools write, and small enough that each
 /// row's evaluation and every recursion over the tree stay cheap.
 pub(super) const NODES_MAX: usize = 2_000;
+
+/// The most bytes of the characters that a function trims: each character of a text is compared with all of them.
+const TRIM_BYTES_MAX: usize = 100;
 
 /// The greatest count that `left`, `right` and `substr` take; negative ones can overflow or fail.
 const COUNT_MAX: i64 = 1_000_000;
@@ -29,7 +33,9 @@ const DATE_PARTS: [&str; 12] =
 enum Arguments {
     /// Any allowed expressions.
     Any,
-    /// Literal text, for the characters to trim.
+    /// Literal text of at most [`TRIM_BYTES_MAX`] bytes, for the characters to trim.
+    LiteralCharacters,
+    /// Literal text, to look for.
     LiteralText,
     /// Literal integers from 0 to [`COUNT_MAX`].
     LiteralCounts,
@@ -42,8 +48,9 @@ enum Arguments {
 ///
 /// Left out, with the reason: arithmetic and `abs`, `date_trunc`, `to_*` (overflow or parse errors);
 /// `repeat`, `lpad`, `rpad`, `replace`, `concat` (a short filter can build values larger than an Arrow
-/// array holds, which is an error); `regexp_*` (patterns cost, and fail to compile); `now`, `random`,
-/// `uuid` (not the same on both sides); `arrow_cast` and friends (a cast by another name).
+/// array holds, which is an error); `strpos` of one column in another (its time is the product of their
+/// lengths); `regexp_*` (patterns cost, and fail to compile); `now`, `random`, `uuid` (not the same on both
+/// sides); `arrow_cast` and friends (a cast by another name).
 static TOTAL_FUNCTIONS: LazyLock<Vec<(Arc<ScalarUDF>, Arguments)>> = LazyLock::new(|| {
     use datafusion::functions::{core, datetime, string, unicode};
     vec![
@@ -56,11 +63,11 @@ static TOTAL_FUNCTIONS: LazyLock<Vec<(Arc<ScalarUDF>, Arguments)>> = LazyLock::n
         (string::starts_with(), Arguments::Any),
         (string::ends_with(), Arguments::Any),
         (string::contains(), Arguments::Any),
-        (string::btrim(), Arguments::LiteralText),
-        (string::ltrim(), Arguments::LiteralText),
-        (string::rtrim(), Arguments::LiteralText),
+        (string::btrim(), Arguments::LiteralCharacters),
+        (string::ltrim(), Arguments::LiteralCharacters),
+        (string::rtrim(), Arguments::LiteralCharacters),
         (unicode::character_length(), Arguments::Any),
-        (unicode::strpos(), Arguments::Any),
+        (unicode::strpos(), Arguments::LiteralText),
         (unicode::left(), Arguments::LiteralCounts),
         (unicode::right(), Arguments::LiteralCounts),
         (unicode::substr(), Arguments::LiteralCounts),
@@ -84,12 +91,13 @@ pub(super) struct Scope<'a> {
 pub(super) fn walk(expr: &Expr, scope: &Scope) -> Result<(), NotAllowed> {
     let mut nodes = 0;
     let mut refusal = Ok(());
+    let mut patterns = Patterns::default();
     let visited = expr.apply(|node| {
         nodes += 1;
         let checked = if nodes > NODES_MAX {
             Err(NotAllowed::from(format!("a filter of more than {NODES_MAX} terms is too long")))
         } else {
-            check(node, scope)
+            check(node, scope, &mut patterns)
         };
         Ok(match checked {
             Ok(next) => next,
@@ -99,20 +107,21 @@ pub(super) fn walk(expr: &Expr, scope: &Scope) -> Result<(), NotAllowed> {
             }
         })
     });
-    refusal.and(visited.map(drop).map_err(|error| error.strip_backtrace().into()))
+    refusal.and(visited.map(drop).map_err(|error| error.strip_backtrace().into()))?;
+    check_growth(expr).map_err(NotAllowed::from)
 }
 
 /// One node; its children are visited after it.
-fn check(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, NotAllowed> {
+fn check(node: &Expr, scope: &Scope, patterns: &mut Patterns) -> Result<TreeNodeRecursion, NotAllowed> {
     match node {
         // Whether a policy could allow the column is the one question that a policy answers.
         Expr::Column(column) if column.relation.is_none() => check_filter_column(scope.filter_on, &column.name)?,
         _ => {}
     }
-    check_node(node, scope).map_err(NotAllowed::from)
+    check_node(node, scope, patterns).map_err(NotAllowed::from)
 }
 
-fn check_node(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
+fn check_node(node: &Expr, scope: &Scope, patterns: &mut Patterns) -> Result<TreeNodeRecursion, String> {
     use TreeNodeRecursion::Continue;
     match node {
         Expr::Column(column) => {
@@ -150,14 +159,11 @@ fn check_node(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
             None => Ok(Continue),
             Some(reason) => Err(format!("operator {op} {reason}")),
         },
-        Expr::Like(Like { pattern, escape_char, .. }) => {
-            if !matches!(escape_char, None | Some('\\')) {
+        Expr::Like(like) => {
+            if !matches!(like.escape_char, None | Some('\\')) {
                 return Err("LIKE with an ESCAPE other than '\\' is not supported".to_owned());
             }
-            if literal(pattern).is_none() {
-                return Err("LIKE takes a literal pattern: one that comes from a column costs too much".to_owned());
-            }
-            Ok(Continue)
+            patterns.add(like).map(|()| Continue)
         }
         Expr::Cast(Cast { expr, field }) => cast(expr, field.data_type(), false, scope).map(|()| Continue),
         Expr::TryCast(TryCast { expr, field }) => cast(expr, field.data_type(), true, scope).map(|()| Continue),
@@ -180,7 +186,7 @@ fn check_node(node: &Expr, scope: &Scope) -> Result<TreeNodeRecursion, String> {
 }
 
 /// A literal, whatever stands around it that needs no data.
-fn literal(expr: &Expr) -> Option<&ScalarValue> {
+pub(super) fn literal(expr: &Expr) -> Option<&ScalarValue> {
     match expr {
         Expr::Literal(value, _) => Some(value),
         Expr::Cast(Cast { expr, .. }) | Expr::TryCast(TryCast { expr, .. }) => literal(expr),
@@ -200,11 +206,10 @@ fn operator(op: Operator) -> Option<&'static str> {
         | Operator::And
         | Operator::Or
         | Operator::IsDistinctFrom
-        | Operator::IsNotDistinctFrom
-        | Operator::LikeMatch
-        | Operator::ILikeMatch
-        | Operator::NotLikeMatch
-        | Operator::NotILikeMatch => None,
+        | Operator::IsNotDistinctFrom => None,
+        Operator::LikeMatch | Operator::ILikeMatch | Operator::NotLikeMatch | Operator::NotILikeMatch => {
+            Some("is LIKE by another name: write LIKE")
+        }
         Operator::Plus | Operator::Minus | Operator::Multiply => Some(
             "on a column can overflow, which would tell a value; move the arithmetic to the other side of the comparison",
         ),
@@ -233,10 +238,24 @@ fn function(call: &ScalarFunction) -> Result<(), String> {
     let later = || call.args.iter().skip(1);
     match rest {
         Arguments::Any => Ok(()),
-        Arguments::LiteralText => match later().find(|argument| literal(argument).is_none()) {
-            None => Ok(()),
-            Some(_) => Err(format!("{name} takes literal text as the characters to trim")),
-        },
+        Arguments::LiteralCharacters => {
+            let short = |argument: &Expr| {
+                let text = literal(argument).map(|value| value.try_as_str().flatten().unwrap_or_default());
+                text.is_some_and(|text| text.len() <= TRIM_BYTES_MAX)
+            };
+            if later().all(short) {
+                Ok(())
+            } else {
+                Err(format!("{name} takes literal text of at most {TRIM_BYTES_MAX} bytes as the characters to trim"))
+            }
+        }
+        Arguments::LiteralText => {
+            if later().all(|argument| literal(argument).is_some()) {
+                Ok(())
+            } else {
+                Err(format!("{name} takes literal text to look for"))
+            }
+        }
         Arguments::LiteralCounts => {
             let bounded = |argument: &Expr| {
                 let value = literal(argument).and_then(|value| value.cast_to(&DataType::Int64).ok());

@@ -6,11 +6,12 @@
 //! docs: protocol, "Filters are questions too".
 
 mod allow;
+mod cost;
+mod probe;
 
 use std::sync::{Arc, LazyLock};
 
-use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::arrow::datatypes::Schema;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, ScalarValue, SchemaError};
@@ -18,18 +19,18 @@ use datafusion::config::Dialect;
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::{SessionConfig, SessionState};
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::physical_expr::create_physical_expr;
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::unparser::Unparser;
 
 use self::allow::{Scope, soften, walk};
 pub(super) use self::allow::{decimal, integer_digits, is_text, is_wider_integer};
+use self::cost::{check_cases, check_growth, check_text};
+use self::probe::check_types;
+pub(super) use self::probe::evaluated;
 use crate::policy::{NotAllowed, check_filter_column};
 
 /// The longest text of a filter, in bytes: a list of several hundred values.
@@ -82,6 +83,7 @@ fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, NotA
     if text.len() > FILTER_BYTES_MAX {
         return Err(format!("its text has {} bytes, more than {FILTER_BYTES_MAX}", text.len()).into());
     }
+    check_text(text)?;
     let schema = filter_schema(columns, filter_on)?;
     let parsed = PARSER
         .sql_to_expr_with_alias(text, &Dialect::Generic)
@@ -89,6 +91,7 @@ fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, NotA
     if parsed.alias.is_some() {
         return Err("a filter has no alias".to_owned().into());
     }
+    check_cases(&parsed.expr)?;
     let expr = PARSER.create_logical_expr_from_sql_expr(parsed, &schema).map_err(|error| match error.find_root() {
         DataFusionError::SchemaError(missing, _) => missing_column(missing, filter_on),
         _ => readable(&error).into(),
@@ -127,6 +130,7 @@ pub(super) fn render_filter(
         let term = without_names(term).map_err(|error| readable(&error))?;
         // Columns first: simplifying needs their types, and an undeclared one has to be refused by name.
         check_columns(&term, filter_on)?;
+        check_growth(&term)?;
         // Twice: what folding makes of a list with a NULL in it folds once more, and the owner, who folds what it reads,
         // would read something else than was written.
         let simplified = moment.fold(moment.fold(term, &schema)?, &schema)?;
@@ -249,19 +253,6 @@ fn simplifier(schema: &DFSchema, context: &SimplifyContext) -> ExprSimplifier {
             .with_query_execution_start_time(context.query_execution_start_time())
             .build(),
     )
-}
-
-/// A boolean, and one that evaluates on no rows: whatever depends on types alone fails here.
-fn check_types(expr: &Expr, columns: &Schema, schema: &DFSchema) -> Result<(), String> {
-    let kind = expr.get_type(schema).map_err(|error| readable(&error))?;
-    if kind != DataType::Boolean {
-        return Err(format!("it is of type {kind}, and a filter is true or false"));
-    }
-    let whole = DFSchema::try_from(columns.clone()).map_err(|error| readable(&error))?;
-    let physical = create_physical_expr(expr, &whole, &ExecutionProps::new(), &PhysicalPlanningContext::default())
-        .map_err(|error| readable(&error))?;
-    let empty = RecordBatch::new_empty(Arc::new(columns.clone()));
-    physical.evaluate(&empty).map(drop).map_err(|error| readable(&error))
 }
 
 /// The first line of an error, without what DataFusion wraps around it.

@@ -5,6 +5,9 @@ use datafusion::arrow::array::{
     StringArray, TimestampMicrosecondArray, TimestampNanosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, Field, TimeUnit};
+use datafusion::logical_expr::execution_props::ExecutionProps;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::create_physical_expr;
 use proptest::prelude::*;
 
 use super::*;
@@ -258,6 +261,9 @@ fn refused_filters_name_the_part_that_is_in_the_way() {
         ("CAST('x' AS INT) = days", "cast"),
         ("category = ARRAY['x']", ""),
         ("tags = ARRAY['x']", ""),
+        ("category ~~ 'a%'", "write LIKE"),
+        ("category !~~* category", "write LIKE"),
+        ("strpos(category, \"Odd Name\") > 0", "literal text to look for"),
         (deep.as_str(), "nested too deeply"),
         (chain.as_str(), "more than 2000 terms"),
         (long.as_str(), "bytes, more than"),
@@ -266,6 +272,78 @@ fn refused_filters_name_the_part_that_is_in_the_way() {
         let shown = error.to_string();
         assert!(shown.to_lowercase().contains(&reason.to_lowercase()), "{text:.100}: {shown}");
         assert!(shown.len() < 1000, "{text:.100}: the reason has {} bytes", shown.len());
+    }
+}
+
+#[test]
+fn what_would_cost_too_much_is_refused_before_it_does() {
+    let nested = |open: &str, inner: &str, close: &str, deep: usize| {
+        format!("{}{inner}{}", open.repeat(deep), close.repeat(deep))
+    };
+    let refused: Vec<(String, &str)> = vec![
+        // Too large for a regular expression, in a branch that is not evaluated where no row reaches it.
+        (
+            format!(
+                "CASE WHEN days = 5 THEN category LIKE '{}' WHEN days = 6 THEN category IS NULL \
+                 WHEN days = 7 THEN category IS NOT NULL ELSE true END",
+                "_".repeat(12_000)
+            ),
+            "more than 1000 bytes",
+        ),
+        (format!("category LIKE '{}'", "x".repeat(1001)), "more than 1000 bytes"),
+        (format!("category NOT ILIKE 'a{}'", "_".repeat(101)), "more than 100 wildcards"),
+        (vec![format!("category LIKE 'a{}'", "%b".repeat(26)); 4].join(" OR days = 1 OR "), "more than 100 wildcards"),
+        (format!("btrim(category, '{}') = 'a'", "x".repeat(101)), "at most 100 bytes"),
+        // The parser would try these twice at each depth, since what they hold is no SQL.
+        (nested("TRIM(", "= =", ")", 40), "nested more than 12 deep"),
+        (nested("CAST(", "= =", " AS INT)", 40), "nested more than 12 deep"),
+        (nested("NOT (", "= =", ")", 40), "nested more than 12 deep"),
+        (nested("[", "= =", "]", 40), "arrays and maps"),
+        (nested("TRIM(", "= =", ")", 12), "no condition in SQL"),
+        // Types and copies that would double at each depth.
+        (nested("CASE WHEN ", "member", " THEN member END", 9), "CASE is nested more than 8 deep"),
+        (nested("CASE WHEN ", "member", " = member THEN member END", 8), "once it is written out"),
+        (nested("coalesce(", "category", ", \"Odd Name\")", 12) + " = 'x'", "once it is written out"),
+        (nested("(", "member", " BETWEEN member AND member)", 15), "once it is written out"),
+        (nested("(", "member", " IN (member, NOT member, member))", 11), "once it is written out"),
+    ];
+    for (text, reason) in refused {
+        let error = parse(&text).map(|filter| panic!("accepted: {text:.100} as {filter}")).unwrap_err().to_string();
+        assert!(error.contains(reason), "{text:.100}: {error}");
+    }
+}
+
+#[test]
+fn what_is_within_the_limits_is_read_and_evaluated() {
+    let rows = extremes();
+    let nested = |open: &str, inner: &str, close: &str, deep: usize| {
+        format!("{}{inner}{}", open.repeat(deep), close.repeat(deep))
+    };
+    for text in [
+        // Two characters have three cases each: the largest that a thousand bytes become.
+        format!("category ILIKE '%{}_'", "k".repeat(998)),
+        format!("category ILIKE '%{}%'", "s_".repeat(100)),
+        format!("category LIKE 'a{}'", "_".repeat(100)),
+        vec!["category ILIKE '%toys%'"; 200].join(" OR days = 1 OR "),
+        nested("(", "member", " OR days = 1) AND category LIKE 'a%'", 20),
+        nested("CASE WHEN ", "member", " THEN member END", 4),
+        nested("coalesce(", "category", ", \"Odd Name\")", 4) + " = 'x'",
+        nested("lower(", "category", ")", 12) + " = 'x'",
+        nested("NOT (", "member", " OR days = 1)", 12),
+        format!("CASE {} ELSE false END", "WHEN days = 1 THEN true WHEN days = 2 THEN false ".repeat(20)),
+    ] {
+        let filter = parse(&text).unwrap_or_else(|error| panic!("{text:.100}: {error}"));
+        assert_eq!(evaluate(&filter, &rows).len(), rows.num_rows(), "{text:.100}");
+    }
+}
+
+#[test]
+fn whether_a_row_passes_an_accepted_filter_depends_on_no_other_row() {
+    let rows = extremes();
+    for text in ACCEPTED {
+        let filter = parse(text).unwrap();
+        let each: Vec<_> = (0..rows.num_rows()).flat_map(|row| evaluate(&filter, &rows.slice(row, 1))).collect();
+        assert_eq!(evaluate(&filter, &rows), each, "{text}");
     }
 }
 

@@ -45,6 +45,11 @@ impl Analyst {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(name: &str) -> Self {
+        Analyst { name: name.into() }
+    }
 }
 
 /// Why somebody is not one of them, in words for the one who asks.

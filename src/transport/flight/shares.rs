@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use arrow::ipc::writer::IpcWriteOptions;
 use arrow_flight::{FlightDescriptor, FlightInfo, SchemaAsIpc, SchemaResult};
 
-use crate::psi::{Error, ShareTerms};
+use crate::psi::{Error, ShareTerms, is_column};
 
 use super::super::source::SharedTable;
 use super::super::wire::share_path;
@@ -59,5 +59,62 @@ pub(super) fn shared_table(
     let terms = schema.metadata().get(TERMS_KEY).ok_or_else(|| unreadable("it carries no terms"))?;
     let terms: ShareTerms =
         serde_json::from_str(terms).map_err(|error| unreadable(&super::super::wire::sanitise(&error.to_string())))?;
+    terms.check_published().map_err(|reason| unreadable(&reason))?;
+    if !schema.fields().iter().all(|field| is_column(field.name())) {
+        return Err(unreadable("a column has a name that is none"));
+    }
     Ok(SharedTable { schema: Arc::new(Schema::new(schema.fields().clone())), terms })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field};
+
+    use super::*;
+    use crate::psi::{FilteredRows, OutputsTerms, SizesTerms};
+
+    fn terms() -> ShareTerms {
+        ShareTerms {
+            table: "stays".to_owned(),
+            identifiers: Vec::new(),
+            aggregates: Vec::new(),
+            filter_on: Vec::new(),
+            requester_values: None,
+            minimum_matched: 0,
+            filtered_rows: FilteredRows::Hide,
+            sizes: SizesTerms::Exact { queries: 1 },
+            outputs: OutputsTerms::Exact,
+            group_by: Vec::new(),
+            max_labels: 1,
+            max_parts: 1,
+            period: "forever".to_owned(),
+            approval: false,
+        }
+    }
+
+    fn read(column: Field, terms: &ShareTerms) -> Result<SharedTable, Error> {
+        let written = schema(&SharedTable { schema: Arc::new(Schema::new(vec![column])), terms: terms.clone() })?;
+        shared_table("insurer", || Ok(written))
+    }
+
+    #[test]
+    fn names_that_steer_a_terminal_and_numbers_that_overflow_do_not_come_in() {
+        let column = |name: &str| Field::new(name, DataType::Int64, true);
+        assert_eq!(read(column("nights"), &terms()).unwrap().terms, terms());
+        // Arrow escapes the names of a type's parts.
+        let part = DataType::Struct(vec![column("a\u{202e}b")].into());
+        assert!(!part.to_string().contains('\u{202e}') && read(Field::new("a", part, true), &terms()).is_ok());
+        let wide = ShareTerms { max_parts: u32::MAX, ..terms() };
+        let named = ShareTerms { table: "stays\u{1b}[2J".to_owned(), ..terms() };
+        for (found, reason) in [
+            (read(column("a\u{1b}[2Jb"), &terms()), "a column has a name"),
+            (read(column("a"), &wide), "'max_parts' is out of range"),
+            (read(column("a"), &named), "its table's name is none"),
+        ] {
+            let error = found.unwrap_err();
+            assert!(matches!(error, Error::Incompatible(_)), "{error:?}");
+            let text = error.to_string();
+            assert!(text.contains(reason) && !text.contains('\u{1b}') && !text.contains('\u{202e}'), "{text:?}");
+        }
+    }
 }

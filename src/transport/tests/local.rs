@@ -189,11 +189,37 @@ async fn a_message_that_comes_too_late_is_a_stall_in_its_phase() {
 
 #[tokio::test]
 async fn computing_for_long_is_no_stall_of_the_peer() {
-    let (requester, mut responder) = toys(&steps(4));
-    responder.trouble = Some((Phase::Replies(2), Point::Output, Trouble::Sleep(Duration::from_millis(250))));
-    // Each batch takes half of the deadline, all together twice as long.
-    let deadlines = Deadlines { idle: Duration::from_millis(500), ..patient() };
+    let (requester, mut responder) = toys(&steps(16));
+    responder.trouble = Some((Phase::Replies(2), Point::Output, Trouble::Sleep(Duration::from_millis(100))));
+    // A job's batches, four at most, take half of the deadline, all together twice as long.
+    let deadlines = Deadlines { idle: Duration::from_millis(800), ..patient() };
     assert_eq!(run((requester, responder), None, deadlines).await, (Ok(()), Ok(())));
+}
+
+#[tokio::test]
+async fn sessions_that_wait_for_their_books_hold_no_other_session_s_frames_up() {
+    let ended = Arc::new(AtomicI64::new(0));
+    let points = [Point::Output, Point::Input, Point::EndInput, Point::Advance];
+    // More of them than there are threads that compute.
+    let waiting: Vec<_> = (0..rayon::current_num_threads() + points.len())
+        .map(|number| {
+            let (mut requester, responder) = toys(&steps(1));
+            let wait = Trouble::Sleep(Duration::from_secs(2));
+            requester.trouble = Some((Phase::Hello, points[number % points.len()], wait));
+            let ended = Arc::clone(&ended);
+            Task::start(async move {
+                let outcomes = run((requester, responder), None, patient()).await;
+                ended.fetch_add(1, Ordering::SeqCst);
+                outcomes
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(run(toys(&steps(3)), None, patient()).await, (Ok(()), Ok(())));
+    assert_eq!(ended.load(Ordering::SeqCst), 0, "the one that waits for nothing is the first to end");
+    for session in waiting {
+        assert_eq!(session.join().await, (Ok(()), Ok(())));
+    }
 }
 
 #[tokio::test]
@@ -269,8 +295,8 @@ async fn a_slow_reader_holds_the_sender_back() {
     responder.trouble = Some((Phase::Columns, Point::Input, Trouble::Sleep(Duration::from_millis(1))));
     assert_eq!(run((requester, responder), None, patient()).await, (Ok(()), Ok(())));
     let most = most.load(Ordering::Relaxed);
-    // The queue, one in the sender's hands, one in the receiver's.
-    assert!(most <= super::super::channel::FRAMES_MAX as i64 + 3, "{most} batches were under way");
+    // The queue, with what is computed for it; what the receiver has in hand, and one on its way there.
+    assert!(most <= 2 * super::super::channel::FRAMES_MAX as i64 + 1, "{most} batches were under way");
 }
 
 #[tokio::test]

@@ -8,19 +8,20 @@ mod limits;
 mod local;
 mod proxy;
 mod secured;
+mod speed;
 mod toy;
 
 /// A task that ends with whoever holds it.
-struct Task<T>(tokio::task::JoinSet<T>);
+pub(super) struct Task<T>(tokio::task::JoinSet<T>);
 
 impl<T: Send + 'static> Task<T> {
-    fn start(task: impl Future<Output = T> + Send + 'static) -> Self {
+    pub(super) fn start(task: impl Future<Output = T> + Send + 'static) -> Self {
         let mut set = tokio::task::JoinSet::new();
         set.spawn(task);
         Task(set)
     }
 
-    async fn join(mut self) -> T {
+    pub(super) async fn join(mut self) -> T {
         self.0.join_next().await.expect("it was started").expect("it neither panicked nor was aborted")
     }
 }

@@ -6,7 +6,7 @@
 //! `end` where the requester gives up with a reason (the responder's reason is the gRPC status). `hold`
 //! begins the control exchange.
 
-use crate::psi::{Error, Fault};
+use crate::psi::{Error, Fault, one_line};
 
 use super::Frame;
 
@@ -69,19 +69,10 @@ impl Control {
     }
 }
 
-/// A text fit for logs and terminals, whoever wrote it: bounded, on one line, without control characters
-/// and without the marks that reorder or hide what follows.
+/// A peer's text, fit for logs and terminals: bounded, on one line, without control characters and without the marks that
+/// reorder or hide what follows.
 pub(crate) fn sanitise(text: &str) -> String {
-    let plain = |c: char| {
-        let hides =
-            matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-        if c.is_control() || hides { ' ' } else { c }
-    };
-    let mut clean: String = text.chars().take(TEXT_CHARS_MAX).map(plain).collect();
-    if text.chars().nth(TEXT_CHARS_MAX).is_some() {
-        clean.push('…');
-    }
-    clean
+    one_line(text, TEXT_CHARS_MAX)
 }
 
 #[cfg(test)]

@@ -12,16 +12,18 @@ const ROWS_VARIABLE: &str = "DATAFUSION_PSI_ORACLE_ROWS";
 const ROWS: usize = 4_000;
 
 /// What a kernel makes of these rows, and under these scalars.
-fn outcome(kernel: &dyn Kernel, uniform: &[Uniform], scalar: &SecretScalar, scalars: &[Scalar]) -> [Vec<Encoding>; 3] {
-    let [mut mapped, mut evaluated, mut padded] = [const { Vec::new() }; 3].map(|mut rows: Vec<Encoding>| {
-        rows.resize(uniform.len(), [7; 32]);
-        rows
-    });
+fn outcome(kernel: &dyn Kernel, uniform: &[Uniform], scalar: &SecretScalar, scalars: &[Scalar]) -> [Vec<Encoding>; 4] {
+    let [mut mapped, mut doubled, mut evaluated, mut padded] =
+        [const { Vec::new() }; 4].map(|mut rows: Vec<Encoding>| {
+            rows.resize(uniform.len(), [7; 32]);
+            rows
+        });
     kernel.map_mul_encode(uniform, scalar, &mut mapped);
+    kernel.map_double_encode(uniform, &mut doubled);
     assert_eq!(kernel.check(&mapped), Ok(()));
     assert_eq!(kernel.decode_mul_encode(&mapped, scalar, &mut evaluated), Ok(()));
     assert_eq!(kernel.decode_mul_each_encode(&mapped, scalars, &mut padded), Ok(()));
-    [mapped, evaluated, padded]
+    [mapped, doubled, evaluated, padded]
 }
 
 #[test]
@@ -127,6 +129,9 @@ fn the_map_at_its_edges_is_what_dalek_makes_of_it() {
         let [mut ours, mut theirs] = [vec![[1; 32]; uniform.len()], vec![[2; 32]; uniform.len()]];
         ifma.map_mul_encode(uniform, &scalar, &mut ours);
         Dalek.map_mul_encode(uniform, &scalar, &mut theirs);
+        assert_eq!(ours, theirs);
+        ifma.map_double_encode(uniform, &mut ours);
+        Dalek.map_double_encode(uniform, &mut theirs);
         assert_eq!(ours, theirs);
     }
     // The two images may cancel: the identity, among others.

@@ -26,6 +26,51 @@ fn a_budget_renews_with_its_period_and_says_when() {
     assert!(open(&budgets, &publisher()).check_left().is_err());
 }
 
+/// What is logged while `act` runs.
+fn logged(act: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+    impl std::io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            locked(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let log = Log::default();
+    let kept = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || kept.clone()).with_ansi(false).finish();
+    tracing::subscriber::with_default(subscriber, act);
+    String::from_utf8(locked(&log.0).clone()).unwrap()
+}
+
+#[test]
+fn which_lines_would_allow_more_is_for_whose_policy_it_is_and_no_peer_hears_it() {
+    let (_folder, party, _, budgets) = founded(1, Period::Month);
+    let (answering, asking) = (publisher(), Account::asking("publisher", "people"));
+    for account in [&answering, &asking] {
+        session(&budgets, account);
+    }
+    let line = format!("to allow more, write at {}:", party.file.display());
+    for refuse in [
+        |account: &OpenAccount| account.check_left().unwrap_err(),
+        |account: &OpenAccount| account.charge(0, 1, &asked()).unwrap_err(),
+    ] {
+        let log = logged(|| {
+            let told = refuse(&open(&budgets, &answering)).to_string();
+            assert!(told.contains("is used up") && !told.contains("party.toml"), "{told}");
+        });
+        assert!(log.contains(&line) && log.contains("is used up"), "{log}");
+        let log = logged(|| {
+            let told = refuse(&open(&budgets, &asking)).to_string();
+            assert!(told.contains(&line) && told.contains("queries = 2"), "{told}");
+        });
+        assert_eq!(log, "", "the error has said it");
+    }
+}
+
 #[test]
 fn a_charge_stays_in_the_period_in_which_it_was_made() {
     let (_folder, _, clock, budgets) = founded(2, Period::Day);
