@@ -8,14 +8,14 @@
 //! `DATAFUSION_PSI_KERNEL=portable` it is dalek's, whatever the processor, with `avx2` four elements at a time. The steps by
 //! themselves, hash, map, multiply, encode: `cargo test --release figures -- --ignored --nocapture`.
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use datafusion_psi::crypto::{
-    BLOCK_ROWS, ElementColumn, HashDomain, Pads, Permutation, RepeatCheck, SecretScalar, Source, TagColumn,
-    check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, hash_and_blind, kernel_name, pad_rows, unpad_tags,
+    BLOCK_ROWS, ChaCha20Rng, ElementColumn, HashDomain, Pads, RepeatCheck, SecretScalar, SortedTagRows, Source,
+    TagRows, check_elements, evaluate, evaluate_tags, evaluate_tags_of_rows, hash_and_blind, kernel_name, pad_rows,
+    shuffle, unpad_tags,
 };
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha512};
 use std::hint::black_box;
@@ -30,6 +30,13 @@ const TAG_BYTES: usize = 12;
 
 fn rng() -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(20)
+}
+
+/// The numbers of `rows` rows, shuffled.
+fn order(rows: usize, rng: &mut ChaCha20Rng) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    shuffle(&mut order, rng);
+    order
 }
 
 fn identifiers() -> Vec<String> {
@@ -73,7 +80,7 @@ fn verbs(_: &mut Criterion) {
     let source = |row: usize| Source::Identifier(names[row].as_bytes());
     let elements = hash_and_blind(&domain, CHUNK_ROWS, source, &scalar, &mut rng);
     let pads = Pads::random(&mut rng);
-    let order = Permutation::random(CHUNK_ROWS as u32, &mut rng);
+    let order = order(CHUNK_ROWS, &mut rng);
     let blind = best(|| drop(black_box(hash_and_blind(&domain, CHUNK_ROWS, source, &scalar, &mut rng))));
     let dalek_evaluated = best(|| dalek_evaluate(&elements, &plain));
     let measured = [
@@ -81,7 +88,7 @@ fn verbs(_: &mut Criterion) {
         ("evaluate: decode, multiply, encode", best(|| drop(black_box(evaluate(&elements, &scalar)))), dalek_evaluated),
         (
             "pad: the same, a scalar per row",
-            best(|| drop(black_box(pad_rows(&elements, order.rows(), &pads, 0)))),
+            best(|| drop(black_box(pad_rows(&elements, &order, &pads, 0)))),
             dalek_evaluated,
         ),
         ("check: decode", best(|| check_elements(&elements).expect("valid elements")), best(|| dalek_check(&elements))),
@@ -180,15 +187,15 @@ fn evaluation(c: &mut Criterion) {
     let scalar = SecretScalar::random(&mut rng);
     let domain = HashDomain::new(0, b"transcript");
     let elements = hash_and_blind(&domain, CHUNK_ROWS, |_| Source::Null, &scalar, &mut rng);
-    let order = Permutation::random(CHUNK_ROWS as u32, &mut rng);
+    let order = order(CHUNK_ROWS, &mut rng);
     group.bench_function("elements", |b| b.iter(|| evaluate(&elements, &scalar).expect("valid elements")));
     group.bench_function("tags", |b| b.iter(|| evaluate_tags(&elements, &scalar, TAG_BYTES).expect("valid elements")));
     group.bench_function("tags of permuted rows", |b| {
-        b.iter(|| evaluate_tags_of_rows(&elements, order.rows(), &scalar, TAG_BYTES).expect("valid elements"));
+        b.iter(|| evaluate_tags_of_rows(&elements, &order, &scalar, TAG_BYTES).expect("valid elements"));
     });
     let pads = Pads::random(&mut rng);
     group.bench_function("padded rows", |b| {
-        b.iter(|| pad_rows(&elements, order.rows(), &pads, 0).expect("valid elements"));
+        b.iter(|| pad_rows(&elements, &order, &pads, 0).expect("valid elements"));
     });
     group.bench_function("tags without pads", |b| {
         b.iter(|| unpad_tags(&elements, &scalar, &pads, 0, TAG_BYTES).expect("valid elements"));
@@ -219,16 +226,6 @@ fn whole_column(c: &mut Criterion) {
     let mut bytes = vec![0; COLUMN_ROWS * 32];
     rng.fill_bytes(&mut bytes);
     let column = ElementColumn::from_bytes(bytes).expect("a multiple of 32");
-    for tag_bytes in [TAG_BYTES, 20] {
-        let tags = TagColumn::from_elements(&column, tag_bytes);
-        group.bench_with_input(BenchmarkId::new("sort tags", tag_bytes), &tags, |b, tags| {
-            b.iter(|| {
-                let mut tags = tags.clone();
-                tags.sort();
-                tags
-            });
-        });
-    }
     group.bench_function("check for repeats", |b| {
         b.iter(|| {
             let mut check = RepeatCheck::with_capacity(COLUMN_ROWS as u32);
@@ -236,11 +233,40 @@ fn whole_column(c: &mut Criterion) {
             check.finish().expect("random bytes do not repeat")
         });
     });
-    group.bench_function("permutation", |b| b.iter(|| Permutation::random(COLUMN_ROWS as u32, &mut rng)));
-    let order = Permutation::random(COLUMN_ROWS as u32, &mut rng);
-    group.bench_function("inverse permutation", |b| b.iter(|| order.inverse()));
+    group.bench_function("shuffle", |b| b.iter(|| order(COLUMN_ROWS, &mut rng)));
     group.finish();
 }
 
-criterion_group!(benches, verbs, blind, evaluation, whole_column);
+/// Comparing a column's tags, step by step and as a whole, which is to take less than 100 ns of a core per row.
+fn tags(c: &mut Criterion) {
+    let mut group = c.benchmark_group("tags");
+    group.throughput(Throughput::Elements(COLUMN_ROWS as u64)).sample_size(10);
+    let mut rng = rng();
+    // Tags of 12 bytes, all different; those of the peer are half the same, and come sorted.
+    let bits = 8 * TAG_BYTES as u32;
+    let mut random = || (u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64())) >> (u128::BITS - bits);
+    let tags: Vec<u128> = (0..COLUMN_ROWS).map(|_| random()).collect();
+    let mut asked: Vec<u128> =
+        tags.iter().enumerate().map(|(row, tag)| if row % 2 == 0 { *tag } else { random() }).collect();
+    asked.sort_unstable();
+    let pushed = || {
+        let mut rows = TagRows::new(bits, COLUMN_ROWS as u64);
+        tags.iter().zip(0..).for_each(|(tag, row)| rows.push(*tag, row));
+        rows
+    };
+    let sorted = |rows: TagRows| rows.sort().expect("random tags do not repeat");
+    let found = |rows: SortedTagRows| {
+        let mut cursor = rows.cursor();
+        asked.iter().filter(|tag| cursor.find(**tag).is_some()).count()
+    };
+    group.bench_function("push", |b| b.iter_with_large_drop(pushed));
+    group.bench_function("sort", |b| b.iter_batched(pushed, sorted, BatchSize::PerIteration));
+    group.bench_function("find those of the peer", |b| {
+        b.iter_batched(|| sorted(pushed()), found, BatchSize::PerIteration);
+    });
+    group.bench_function("push, sort, find", |b| b.iter(|| found(sorted(pushed()))));
+    group.finish();
+}
+
+criterion_group!(benches, verbs, blind, evaluation, whole_column, tags);
 criterion_main!(benches);

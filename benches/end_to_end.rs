@@ -26,10 +26,9 @@ use std::time::{Duration, Instant};
 use arrow::array::{Int64Array, LargeBinaryArray};
 use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
-use datafusion_psi::crypto::{HashDomain, SecretScalar, Source, evaluate, hash_and_blind};
+use datafusion_psi::crypto::{ChaCha20Rng, HashDomain, SecretScalar, Source, evaluate, hash_and_blind};
 use datafusion_psi::transport::{Observer, PhaseReport};
 use datafusion_psi::{Asker, Budgets, Party, register_all, register_tables};
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use parties::{Failure, Server, Tables, Usage, half_the_cores, write_parties};

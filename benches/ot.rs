@@ -12,10 +12,11 @@ use std::{
 };
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use datafusion_psi::crypto::ChaCha20Rng;
 use datafusion_psi::mpc::{
     AdditiveShares, Binding, Choices, FieldBits, Parameters, Receiver, Sender, ValueOwner, Values, WordWidth,
 };
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use rand_core::SeedableRng;
 
 const ROWS: usize = 1 << 20;
 const FIELDS: [FieldBits; 4] = [FieldBits::One, FieldBits::Two, FieldBits::Four, FieldBits::Eight];

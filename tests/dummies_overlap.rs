@@ -5,9 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use datafusion_psi::crypto::choose_half;
+use datafusion_psi::crypto::{ChaCha20Rng, choose_half};
 use datafusion_psi::dp::hypergeometric_pmf;
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 const ROUNDS: usize = 20_000;

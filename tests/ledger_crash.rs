@@ -18,9 +18,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion_psi::crypto::ChaCha20Rng;
 use datafusion_psi::policy::{Account, AuditSession};
 use datafusion_psi::{Budgets, Party, SystemClock};
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use meddler::{Meddler, Way};

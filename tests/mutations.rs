@@ -18,13 +18,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use datafusion_psi::crypto::ChaCha20Rng;
 use datafusion_psi::psi::{
     Aggregate, Answered, Error, Fault, Offer, Question, Requester, Responder, SessionId, WordTerms,
 };
 use datafusion_psi::transport::{
     Deadlines, Peer, PeerIdentity, PeerServer, ServerLimits, SessionEnded, SharedTable, TableSource, drive,
 };
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;

@@ -8,11 +8,11 @@
 mod sessions;
 
 use arrow::array::Array;
+use datafusion_psi::crypto::ChaCha20Rng;
 use datafusion_psi::psi::{
     Aggregate, Entries, Footprint, Offer, Output, Question, Requester, Responder, Role, Session, SessionId, SessionRows,
 };
 use peak_alloc::PeakAlloc;
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use sessions::{entries, requester, responder, word};

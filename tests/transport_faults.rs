@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use datafusion_psi::crypto::ChaCha20Rng;
 use datafusion_psi::psi::{
     Aggregate, Answered, Error, Fault, Offer, Phase, Question, Requester, Responder, SessionId, WordTerms,
 };
@@ -18,7 +19,6 @@ use datafusion_psi::transport::local::{Direction, Fate, Hook, Message, Recording
 use datafusion_psi::transport::{
     Deadlines, Peer, PeerIdentity, PeerServer, ServerLimits, SessionEnded, SharedTable, TableSource, drive,
 };
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use arrow::array::{Array, LargeBinaryArray};
-use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng, SeedableRng};
 use rayon::prelude::*;
 use subtle::{Choice, ConditionallySelectable};
@@ -13,6 +12,7 @@ use super::choose::kernel;
 use super::column::{ELEMENT_BYTES, ElementColumn};
 use super::domain::{HashDomain, Message};
 use super::kernel::{BLOCK_ROWS, Uniform};
+use super::random::ChaCha20Rng;
 use super::secret::SecretScalar;
 
 /// What one row of a blinded column is made of.

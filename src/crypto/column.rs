@@ -4,7 +4,6 @@ use std::fmt;
 
 use arrow::array::{Array, FixedSizeBinaryArray};
 use arrow::buffer::Buffer;
-use rayon::prelude::*;
 use thiserror::Error;
 
 /// Bytes of an encoded ristretto255 element.
@@ -64,7 +63,11 @@ impl ElementColumn {
 
     /// The elements of all `parts`, one after another. Each part is freed as soon as it is copied.
     pub fn concat(parts: Vec<Self>) -> Self {
-        Self { bytes: concat(parts.into_iter().map(|part| part.bytes).collect()) }
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(&part.bytes);
+        }
+        Self { bytes: Buffer::from_vec(bytes) }
     }
 
     /// Number of elements.
@@ -101,14 +104,6 @@ impl ElementColumn {
     /// Where the rows are not all in the column.
     pub fn slice(&self, offset: usize, len: usize) -> Self {
         Self { bytes: self.bytes.slice_with_length(offset * ELEMENT_BYTES, len * ELEMENT_BYTES) }
-    }
-
-    /// The elements of `rows`, in that order.
-    ///
-    /// # Panics
-    /// Where a row is not below `len()`.
-    pub fn gather(&self, rows: &[u32]) -> Self {
-        Self { bytes: gather(&self.bytes, ELEMENT_BYTES, rows) }
     }
 
     /// The column as an array of `FixedSizeBinary(32)`, without a copy.
@@ -177,16 +172,6 @@ impl TagColumn {
         Self::of_whole_tags(bytes, tag_bytes)
     }
 
-    /// The tags of all `parts`, one after another. Each part is freed as soon as it is copied.
-    ///
-    /// # Panics
-    /// Where `tag_bytes` is not 1 to 32, or not the length of a part's tags.
-    pub fn concat(parts: Vec<Self>, tag_bytes: usize) -> Self {
-        check_tag_bytes(tag_bytes);
-        assert!(parts.iter().all(|part| part.width == tag_bytes), "tags of several lengths make no column");
-        Self { bytes: concat(parts.into_iter().map(|part| part.bytes).collect()), width: tag_bytes }
-    }
-
     /// Number of tags.
     pub fn len(&self) -> usize {
         self.bytes.len() / self.width
@@ -207,14 +192,6 @@ impl TagColumn {
         &self.bytes
     }
 
-    /// The tag of row `row`.
-    ///
-    /// # Panics
-    /// Where `row` is not below `len()`.
-    pub fn tag(&self, row: usize) -> &[u8] {
-        &self.bytes[row * self.width..(row + 1) * self.width]
-    }
-
     /// The tags, row by row.
     pub fn tags(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.bytes.chunks_exact(self.width)
@@ -226,45 +203,6 @@ impl TagColumn {
     /// Where the rows are not all in the column.
     pub fn slice(&self, offset: usize, len: usize) -> Self {
         Self { bytes: self.bytes.slice_with_length(offset * self.width, len * self.width), width: self.width }
-    }
-
-    /// The tags of `rows`, in that order.
-    ///
-    /// # Panics
-    /// Where a row is not below `len()`.
-    pub fn gather(&self, rows: &[u32]) -> Self {
-        Self { bytes: gather(&self.bytes, self.width, rows), width: self.width }
-    }
-
-    /// The same tags in ascending byte order: a set's order, which says nothing about whose tag came from where.
-    /// In parallel, over integers of one or two words of 16 bytes.
-    pub fn sort(&mut self) {
-        const WORD: usize = size_of::<u128>();
-        self.bytes = Buffer::from_vec(if self.width <= WORD {
-            sorted(&self.bytes, self.width, big_endian, |word, tag| {
-                tag.copy_from_slice(&word.to_be_bytes()[WORD - tag.len()..]);
-            })
-        } else {
-            sorted(
-                &self.bytes,
-                self.width,
-                |tag| (big_endian(&tag[..WORD]), big_endian(&tag[WORD..])),
-                |(high, low), tag| {
-                    let (first, rest) = tag.split_at_mut(WORD);
-                    first.copy_from_slice(&high.to_be_bytes());
-                    rest.copy_from_slice(&low.to_be_bytes()[WORD - rest.len()..]);
-                },
-            )
-        });
-    }
-
-    /// The first row whose tag does not exceed the one before, if there is one: `None` says that the column is
-    /// sorted and holds no tag twice, which is what a returned set of tags has to be.
-    ///
-    /// A column's own tags, sorted, tell without any further memory whether the elements under them repeat: equal
-    /// elements have equal tags, and for others that has the probability that the tag's length allows for.
-    pub fn first_not_ascending(&self) -> Option<usize> {
-        self.tags().zip(self.tags().skip(1)).position(|(tag, next)| tag >= next).map(|row| row + 1)
     }
 
     /// The column as an array of `FixedSizeBinary(t)`, without a copy.
@@ -309,47 +247,6 @@ fn into_array(bytes: Buffer, width: usize) -> FixedSizeBinaryArray {
     FixedSizeBinaryArray::new(width as i32, bytes, None)
 }
 
-fn concat(parts: Vec<Buffer>) -> Buffer {
-    let mut bytes = Vec::with_capacity(parts.iter().map(Buffer::len).sum());
-    for part in parts {
-        bytes.extend_from_slice(&part);
-    }
-    Buffer::from_vec(bytes)
-}
-
-fn gather(bytes: &[u8], width: usize, rows: &[u32]) -> Buffer {
-    let mut gathered = Vec::with_capacity(rows.len() * width);
-    for &row in rows {
-        let start = row as usize * width;
-        gathered.extend_from_slice(&bytes[start..start + width]);
-    }
-    Buffer::from_vec(gathered)
-}
-
-/// The values of `width` bytes in the order of their keys, which must be the order of the bytes.
-fn sorted<K: Ord + Copy + Send>(
-    bytes: &[u8],
-    width: usize,
-    key: impl Fn(&[u8]) -> K,
-    write: impl Fn(K, &mut [u8]),
-) -> Vec<u8> {
-    let mut keys: Vec<K> = bytes.chunks_exact(width).map(key).collect();
-    keys.par_sort_unstable();
-    let mut sorted = vec![0; bytes.len()];
-    for (key, value) in keys.into_iter().zip(sorted.chunks_exact_mut(width)) {
-        write(key, value);
-    }
-    sorted
-}
-
-/// At most 16 bytes as an integer whose order is theirs, for equal lengths.
-fn big_endian(bytes: &[u8]) -> u128 {
-    let mut word = [0; size_of::<u128>()];
-    let start = word.len() - bytes.len();
-    word[start..].copy_from_slice(bytes);
-    u128::from_be_bytes(word)
-}
-
 #[cfg(test)]
 mod tests {
     use arrow::datatypes::DataType;
@@ -392,7 +289,6 @@ mod tests {
         assert!(ElementColumn::try_from_array(&array).unwrap().is_empty());
         let tags = TagColumn::from_bytes(vec![], 12).unwrap();
         assert_eq!((tags.len(), tags.clone().into_array().value_length()), (0, 12));
-        assert_eq!(TagColumn::concat(vec![], 12), tags);
     }
 
     #[test]
@@ -421,7 +317,6 @@ mod tests {
             assert_eq!((tags.len(), tags.tag_bytes()), (3, width));
             for (row, tag) in tags.tags().enumerate() {
                 assert_eq!(tag, &column.element(row)[..width]);
-                assert_eq!(tag, tags.tag(row));
             }
         }
     }
@@ -432,52 +327,13 @@ mod tests {
         TagColumn::from_elements(&counting(1), 33);
     }
 
-    #[test]
-    #[should_panic(expected = "several lengths")]
-    fn tags_of_two_lengths_make_no_column() {
-        let tags = |width| TagColumn::from_elements(&counting(1), width);
-        TagColumn::concat(vec![tags(12), tags(13)], 12);
-    }
-
-    #[test]
-    fn ascending_means_sorted_and_without_repeats() {
-        let tags = |values: &[u8]| TagColumn::from_bytes(values.to_vec(), 1).unwrap();
-        assert_eq!(tags(&[]).first_not_ascending(), None);
-        assert_eq!(tags(&[7]).first_not_ascending(), None);
-        assert_eq!(tags(&[1, 3, 200]).first_not_ascending(), None);
-        assert_eq!(tags(&[1, 3, 3]).first_not_ascending(), Some(2));
-        assert_eq!(tags(&[1, 0, 3]).first_not_ascending(), Some(1));
-    }
-
     proptest! {
         #[test]
-        fn sort_is_byte_order_whatever_the_width(
-            width in 1usize..=32,
-            mut bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(255), any::<u8>()], 0..2000),
-        ) {
-            bytes.truncate(bytes.len() / width * width);
-            let mut tags = TagColumn::from_bytes(bytes.clone(), width).unwrap();
-            let mut expected: Vec<&[u8]> = bytes.chunks_exact(width).collect();
-            expected.sort();
-            tags.sort();
-            prop_assert_eq!(tags.as_bytes(), expected.concat());
-        }
-
-        #[test]
-        fn gather_takes_rows_and_concat_joins_them(
-            rows in prop::collection::vec(0u32..11, 0..40),
-            cut in 0usize..40,
-        ) {
-            let column = counting(11);
-            let cut = cut.min(rows.len());
-            let parts = vec![column.gather(&rows[..cut]), column.gather(&rows[cut..])];
-            let joined = ElementColumn::concat(parts);
-            prop_assert_eq!(joined.len(), rows.len());
-            for (i, &row) in rows.iter().enumerate() {
-                prop_assert_eq!(joined.element(i), column.element(row as usize));
-            }
-            let tags = TagColumn::from_elements(&column, 9).gather(&rows);
-            prop_assert_eq!(tags, TagColumn::from_elements(&joined, 9));
+        fn concat_is_one_part_after_another(lengths in prop::collection::vec(0usize..12, 0..6)) {
+            let parts: Vec<ElementColumn> = lengths.iter().map(|length| counting(20).slice(20 - length, *length)).collect();
+            let bytes: Vec<&[u8]> = parts.iter().map(ElementColumn::as_bytes).collect();
+            let expected = ElementColumn::from_bytes(bytes.concat()).unwrap();
+            prop_assert_eq!(ElementColumn::concat(parts.clone()), expected);
         }
     }
 }

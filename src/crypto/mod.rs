@@ -6,7 +6,7 @@
 //!
 //! | Room | Job | May import | Must not touch |
 //! |---|---|---|---|
-//! | crypto | group, hash to group, kernels over whole columns | dalek, sha2, subtle, zeroize, rayon, arrow arrays | async, clock, files, own entropy (RNG is an argument), logging of values |
+//! | crypto | group, hash to group, kernels over whole columns | dalek, sha2, chacha20, subtle, zeroize, rayon, arrow arrays | async, clock, files, own entropy (RNG is an argument), logging of values |
 //!
 //! # Verbs
 //!
@@ -119,6 +119,7 @@ mod evaluate;
 mod kernel;
 mod pad;
 mod radix;
+mod random;
 mod repeat;
 mod secret;
 mod shuffle;
@@ -136,9 +137,10 @@ pub use evaluate::{
 pub use kernel::BLOCK_ROWS;
 pub use pad::Pads;
 pub use radix::{SortedTagRows, TagCursor, TagRows};
+pub use random::ChaCha20Rng;
 pub use repeat::{RepeatCheck, RepeatedElement};
 pub use secret::SecretScalar;
-pub use shuffle::{Permutation, choose_half, shuffle};
+pub use shuffle::{choose_half, shuffle};
 
 #[cfg(test)]
 mod tests;

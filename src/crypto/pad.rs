@@ -4,9 +4,10 @@ use std::fmt;
 use std::ops::Range;
 
 use curve25519_dalek::scalar::Scalar;
-use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng, SeedableRng};
 use zeroize::Zeroizing;
+
+use super::random::ChaCha20Rng;
 
 /// A non-zero scalar ρ of its own for every row: 32 bytes, however many rows.
 ///

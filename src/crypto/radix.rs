@@ -270,9 +270,9 @@ fn repeated(bucket: &Bucket) -> Option<[u32; 2]> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand_chacha::ChaCha20Rng;
     use rand_core::{Rng, SeedableRng};
 
+    use super::super::random::ChaCha20Rng;
     use super::*;
 
     fn tag_rows(tag_bits: u32, announced: u64, tags: &[u128]) -> TagRows {

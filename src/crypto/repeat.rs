@@ -29,26 +29,15 @@ pub struct RepeatedElement {
 /// than what matching by tags risks. A peer that searches for such a pair, at some 2^48 multiplications, refuses
 /// itself; and no choice of elements makes a sort slow, as it could a hash table.
 ///
-/// Where the column is evaluated as a whole, its tags tell the same for nothing: see
-/// [`TagColumn::first_not_ascending`](super::TagColumn::first_not_ascending).
+/// Where the column is evaluated as well, its tags tell the same for nothing: sorting them refuses one that is there twice
+/// ([`TagRows::sort`]).
 pub struct RepeatCheck {
     rows: TagRows,
 }
 
-impl Default for RepeatCheck {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl RepeatCheck {
-    /// A check of a column of which nothing has arrived, and whose length is not known: a long one takes
-    /// [more time and memory](TagRows) then.
-    pub fn new() -> Self {
-        Self::with_capacity(0)
-    }
-
-    /// A check of a column of `rows` elements. Room is made as they arrive.
+    /// A check of a column of some `rows` elements: the number is no limit, but time and memory are best
+    /// [where it is about right](TagRows). Room is made as they arrive.
     pub fn with_capacity(rows: u32) -> Self {
         Self { rows: TagRows::new(8 * PREFIX.len() as u32, rows.into()) }
     }
@@ -81,13 +70,13 @@ fn prefix(element: &[u8; ELEMENT_BYTES]) -> u128 {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use rand_chacha::ChaCha20Rng;
     use rand_core::{Rng, SeedableRng};
 
+    use super::super::random::ChaCha20Rng;
     use super::*;
 
     fn check(chunks: &[&[[u8; 32]]]) -> Result<(), RepeatedElement> {
-        let mut check = RepeatCheck::new();
+        let mut check = RepeatCheck::with_capacity(chunks.iter().map(|chunk| chunk.len() as u32).sum());
         for chunk in chunks {
             check.absorb(&ElementColumn::from(chunk.to_vec()));
         }

@@ -76,9 +76,9 @@ impl fmt::Debug for SecretScalar {
 mod tests {
     use std::convert::Infallible;
 
-    use rand_chacha::ChaCha20Rng;
     use rand_core::{SeedableRng, TryCryptoRng, TryRng};
 
+    use super::super::random::ChaCha20Rng;
     use super::*;
 
     /// Zeros for the first `left` calls, then ones.

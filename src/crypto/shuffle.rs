@@ -1,55 +1,7 @@
-//! Secret orders and secret choices: permutations, and halves of the common dummies.
-
-use std::fmt;
+//! Secret orders and secret choices: shuffles, and halves of the common dummies.
 
 use rand_core::CryptoRng;
-use zeroize::{ZeroizeOnDrop, Zeroizing};
-
-/// A secret permutation of n rows, wiped when dropped and redacted in `Debug`.
-///
-/// The row numbers say where each place takes its row *from*: `shuffled[i] = table[rows()[i]]`, which is what the
-/// verbs over `rows` and [`gather`](super::ElementColumn::gather) do with it.
-#[derive(PartialEq, Eq, ZeroizeOnDrop)]
-pub struct Permutation(Vec<u32>);
-
-impl Permutation {
-    /// Each of the n! permutations of `n` rows with the same probability ([`shuffle`]).
-    pub fn random(n: u32, rng: &mut impl CryptoRng) -> Self {
-        let mut rows: Vec<u32> = (0..n).collect();
-        shuffle(&mut rows, rng);
-        Self(rows)
-    }
-
-    /// Number of rows, n.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// From which row each place takes its row.
-    pub fn rows(&self) -> &[u32] {
-        &self.0
-    }
-
-    /// The permutation that undoes this one: `table[j] = shuffled[inverse().rows()[j]]`.
-    pub fn inverse(&self) -> Self {
-        let mut inverse = vec![0; self.0.len()];
-        for (place, &row) in (0..).zip(&self.0) {
-            inverse[row as usize] = place;
-        }
-        Self(inverse)
-    }
-}
-
-impl fmt::Debug for Permutation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Permutation of {} rows (…)", self.0.len())
-    }
-}
+use zeroize::Zeroizing;
 
 /// Rows that are shuffled by exchanges all over them: 128 KiB, well within any core's second cache.
 const CACHED_ROWS: usize = 1 << 15;
@@ -123,7 +75,8 @@ fn exchange(rows: &mut [u32], rng: &mut impl CryptoRng) {
 /// Where 2·`half` exceeds 64 bits.
 pub fn choose_half(half: u64, rng: &mut impl CryptoRng) -> Vec<u64> {
     let all = half.checked_mul(2).expect("the dummies of a column were generated, so they can be counted");
-    let mut chosen = Vec::new();
+    // Room for all of them: what a vector leaves when it grows can be wiped by nobody.
+    let mut chosen = Vec::with_capacity(half as usize);
     let mut missing = half;
     for number in 0..all {
         // Of the numbers that are left, `missing` must still be chosen, each with the same chance.
@@ -164,10 +117,17 @@ mod tests {
     use std::hash::Hash;
 
     use proptest::prelude::*;
-    use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
+    use super::super::random::ChaCha20Rng;
     use super::*;
+
+    /// The rows from 0 to `n` - 1, shuffled.
+    fn order(n: u32, rng: &mut ChaCha20Rng) -> Vec<u32> {
+        let mut rows: Vec<u32> = (0..n).collect();
+        shuffle(&mut rows, rng);
+        rows
+    }
 
     /// Whether `draws` look uniform over `outcomes` values: Pearson's chi-square at alpha = 1e-6, its critical value
     /// by Wilson and Hilferty's approximation. Seeds are fixed, so a correct sampler passes always.
@@ -192,7 +152,7 @@ mod tests {
     fn all_permutations_of_few_rows_are_equally_likely() {
         let mut rng = ChaCha20Rng::seed_from_u64(11);
         for (n, outcomes) in [(2, 2), (3, 6), (4, 24), (5, 120)] {
-            let draws = (0..outcomes * 500).map(|_| Permutation::random(n, &mut rng).rows().to_vec());
+            let draws = (0..outcomes * 500).map(|_| order(n, &mut rng));
             assert!(looks_uniform(outcomes, draws), "n = {n}");
         }
     }
@@ -259,9 +219,9 @@ mod tests {
         let (n, stretch) = (CACHED_ROWS as u32 + 500, CACHED_ROWS as u32 / 4 + 125);
         let draws: Vec<(u32, u32)> = (0..4000)
             .map(|_| {
-                let order = Permutation::random(n, &mut rng);
+                let order = order(n, &mut rng);
                 let mut places = [0; 2];
-                for (place, row) in (0..).zip(order.rows()).filter(|(_, row)| **row < 2) {
+                for (place, row) in (0..).zip(&order).filter(|(_, row)| **row < 2) {
                     places[*row as usize] = place / stretch;
                 }
                 (places[0], places[1])
@@ -273,7 +233,7 @@ mod tests {
     #[test]
     fn many_rows_are_all_there_after_they_were_dealt_twice() {
         let n = 256 * CACHED_ROWS as u32 + 4096;
-        let mut rows = Permutation::random(n, &mut ChaCha20Rng::seed_from_u64(20)).0.clone();
+        let mut rows = order(n, &mut ChaCha20Rng::seed_from_u64(20));
         assert!(rows.iter().zip(0..).filter(|(row, place)| **row == *place).count() < 20);
         rows.sort_unstable();
         assert!(rows.into_iter().eq(0..n));
@@ -282,29 +242,12 @@ mod tests {
     #[test]
     fn nothing_and_one_row_have_one_order() {
         let mut rng = ChaCha20Rng::seed_from_u64(15);
-        assert!(Permutation::random(0, &mut rng).is_empty());
-        assert_eq!(Permutation::random(1, &mut rng).rows(), [0]);
+        assert!(order(0, &mut rng).is_empty());
+        assert_eq!(order(1, &mut rng), [0]);
         assert!(choose_half(0, &mut rng).is_empty());
     }
 
-    #[test]
-    fn debug_shows_no_order() {
-        let permutation = Permutation::random(3, &mut ChaCha20Rng::seed_from_u64(16));
-        assert_eq!(format!("{permutation:?}"), "Permutation of 3 rows (…)");
-    }
-
     proptest! {
-        #[test]
-        fn an_inverse_undoes_its_permutation(n in 0u32..600, seed: u64) {
-            let mut rng = ChaCha20Rng::seed_from_u64(seed);
-            let permutation = Permutation::random(n, &mut rng);
-            let inverse = permutation.inverse();
-            for (place, &row) in (0..).zip(permutation.rows()) {
-                prop_assert_eq!(inverse.rows()[row as usize], place);
-            }
-            prop_assert_eq!(inverse.inverse(), permutation);
-        }
-
         #[test]
         fn a_half_has_that_many_distinct_ascending_dummies(half in 0u64..300, seed: u64) {
             let chosen = choose_half(half, &mut ChaCha20Rng::seed_from_u64(seed));

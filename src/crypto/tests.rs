@@ -5,7 +5,6 @@ use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use proptest::prelude::*;
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha512};
 
@@ -14,8 +13,26 @@ use super::*;
 /// Lengths at which blocks begin, end and are cut.
 const LENGTHS: [usize; 8] = [0, 1, 2, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 2 * BLOCK_ROWS, 3 * BLOCK_ROWS + 5];
 
+/// As many cases as `PROPTEST_CASES` says; `few` where it is not set.
+pub(super) fn cases(few: u32) -> ProptestConfig {
+    let asked = ProptestConfig::default();
+    if std::env::var_os("PROPTEST_CASES").is_some() { asked } else { ProptestConfig { cases: few, ..asked } }
+}
+
 fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
+}
+
+/// The numbers of `rows` rows, shuffled.
+fn order(rows: usize, rng: &mut ChaCha20Rng) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..rows as u32).collect();
+    shuffle(&mut order, rng);
+    order
+}
+
+/// The elements of `rows`, in that order.
+fn gathered(elements: &ElementColumn, rows: &[u32]) -> ElementColumn {
+    rows.iter().map(|row| *elements.element(*row as usize)).collect::<Vec<_>>().into()
 }
 
 fn domain() -> HashDomain {
@@ -87,9 +104,9 @@ fn evaluating_is_decode_multiply_encode_at_every_length() {
 fn evaluating_rows_is_evaluating_the_gathered_column() {
     let scalar = SecretScalar::random(&mut rng(4));
     let elements = arbitrary(2 * BLOCK_ROWS + 3, 5);
-    let order = Permutation::random(elements.len() as u32, &mut rng(6));
-    for rows in [&order.rows()[..0], &order.rows()[..1], &order.rows()[..BLOCK_ROWS + 7], order.rows(), &[3, 3]] {
-        let expected = evaluate(&elements.gather(rows), &scalar).unwrap();
+    let order = order(elements.len(), &mut rng(6));
+    for rows in [&order[..0], &order[..1], &order[..BLOCK_ROWS + 7], &order, &[3, 3]] {
+        let expected = evaluate(&gathered(&elements, rows), &scalar).unwrap();
         assert_eq!(
             evaluate_tags_of_rows(&elements, rows, &scalar, 12).unwrap(),
             TagColumn::from_elements(&expected, 12)
@@ -108,11 +125,11 @@ fn padding_and_unpadding_are_multiplications_by_a_rows_own_scalar_at_every_lengt
             let padded = pad_rows(&elements, &order, &pads, first).unwrap();
             let tags = unpad_tags(&padded, &scalar, &pads, first, 12).unwrap();
             assert_eq!((padded.len(), tags.len()), (rows, rows));
-            for (place, &row) in order.iter().enumerate() {
+            for ((place, &row), tag) in order.iter().enumerate().zip(tags.tags()) {
                 let element = elements.element(row as usize);
                 let point = CompressedRistretto(*element).decompress().unwrap();
                 assert_eq!(padded.element(place), (point * rho[place]).compress().as_bytes());
-                assert_eq!(tags.tag(place), &evaluated_plainly(element, &scalar)[..12]);
+                assert_eq!(tag, &evaluated_plainly(element, &scalar)[..12]);
             }
         }
     }
@@ -125,11 +142,11 @@ fn whatever_is_evaluated_under_a_pad_is_evaluated() {
     let (kappa, beta) = (SecretScalar::random(&mut rng), SecretScalar::random(&mut rng));
     let pads = Pads::random(&mut rng);
     let elements = arbitrary(BLOCK_ROWS + 3, 35);
-    let order = Permutation::random(elements.len() as u32, &mut rng);
-    let came_back = evaluate(&pad_rows(&elements, order.rows(), &pads, 0).unwrap(), &kappa).unwrap();
+    let order = order(elements.len(), &mut rng);
+    let came_back = evaluate(&pad_rows(&elements, &order, &pads, 0).unwrap(), &kappa).unwrap();
     let tags = unpad_tags(&came_back, &beta, &pads, 0, 16).unwrap();
     let twice = evaluate(&evaluate(&elements, &kappa).unwrap(), &beta).unwrap();
-    assert_eq!(tags, TagColumn::from_elements(&twice.gather(order.rows()), 16));
+    assert_eq!(tags, TagColumn::from_elements(&gathered(&twice, &order), 16));
 }
 
 #[test]
@@ -274,7 +291,7 @@ fn where_an_identifier_ends_matters() {
     let scalar = SecretScalar::of(Scalar::ONE);
     let strings: [&[u8]; 5] = [b"", b"a", b"ab", b"b", b"a\0"];
     let column = hash_and_blind(&domain(), 5, |row| Source::Identifier(strings[row]), &scalar, &mut rng(16));
-    let mut check = RepeatCheck::new();
+    let mut check = RepeatCheck::with_capacity(5);
     check.absorb(&column);
     assert_eq!(check.finish(), Ok(()));
 }
@@ -296,7 +313,7 @@ fn null_and_emptied_rows_are_elements_of_their_own_every_time() {
     let sources = [Source::Null, Source::Null, Source::Emptied(b"ada"), Source::Emptied(b"ada"), Source::Emptied(b"")];
     let mut rng = rng(19);
     let rows = 2 * BLOCK_ROWS + 1;
-    let mut check = RepeatCheck::new();
+    let mut check = RepeatCheck::with_capacity(2 * rows as u32 + 2);
     for _ in 0..2 {
         let column = hash_and_blind(&domain(), rows, |row| sources[row % sources.len()], &scalar, &mut rng);
         assert!(evaluate(&column, &scalar).is_ok(), "each is a valid element");
@@ -345,7 +362,7 @@ fn kept_rows_stand_and_others_are_twice_the_image_of_their_random_bytes_at_every
 #[test]
 fn what_is_not_kept_is_another_element_every_time_in_every_row() {
     let (kept, mut rng) = (arbitrary(2 * BLOCK_ROWS + 1, 42), rng(43));
-    let mut check = RepeatCheck::new();
+    let mut check = RepeatCheck::with_capacity(3 * kept.len() as u32);
     for _ in 0..2 {
         check.absorb(&kept_or_random(kept.len(), |row| (kept.element(row), 0.into()), &mut rng));
     }
@@ -427,7 +444,7 @@ fn the_quotient_of_scalars_turns_one_blinding_into_another() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn blinding_agrees_with_the_oracle_on_any_mix(

@@ -152,7 +152,7 @@ pub fn size_noise_95(tau: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand_chacha::ChaCha20Rng;
+    use chacha20::ChaCha20Rng;
     use rand_core::{Rng, SeedableRng};
 
     fn binomial(n: u64, k: u64) -> u128 {

@@ -25,12 +25,11 @@
 
 use arrow::array::{Array, BooleanBufferBuilder, LargeBinaryArray};
 use arrow::buffer::BooleanBuffer;
-use rand_chacha::ChaCha20Rng;
 use subtle::Choice;
 use zeroize::Zeroizing;
 
 use crate::crypto::{
-    ELEMENT_BYTES, ElementColumn, HashDomain, SecretScalar, Source, hash_and_blind_into, kept_or_random,
+    ChaCha20Rng, ELEMENT_BYTES, ElementColumn, HashDomain, SecretScalar, Source, hash_and_blind_into, kept_or_random,
 };
 
 use super::{Error, FRAME_ROWS};

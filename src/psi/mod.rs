@@ -107,6 +107,7 @@ mod table;
 mod terms;
 mod text;
 
+pub use crate::crypto::ChaCha20Rng;
 // What estimates before a run need of the curve: the rooms above have no other way to it.
 pub use crate::crypto::{CurveMicros, curve_micros};
 pub use ahead::{BlindedAhead, BlindingAhead};

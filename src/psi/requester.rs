@@ -2,9 +2,9 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
+use crate::crypto::ChaCha20Rng;
 use crate::dp::{Reservation, Spent};
 
 use super::frame::{Inbound, Outbound};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
 use zeroize::Zeroizing;
 
+use crate::crypto::ChaCha20Rng;
 use crate::dp::{QueryOutputs, Reservation};
 
 use super::ahead::BlindedAhead;

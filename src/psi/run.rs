@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use arrow::array::{FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
+use crate::crypto::ChaCha20Rng;
 use crate::dp::Spent;
 use crate::mpc::WordWidth;
 

@@ -18,10 +18,10 @@ use std::sync::Arc;
 
 use arrow::array::{LargeBinaryArray, RecordBatch};
 use proptest::prelude::*;
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::*;
+use crate::crypto::ChaCha20Rng;
 use crate::dp::{Charge, Noise, Reservation, Settlement};
 
 /// A budget that always grants.

@@ -3,10 +3,11 @@
 use std::ops::Range;
 
 use arrow::array::{Array, LargeBinaryArray};
-use rand_chacha::ChaCha20Rng;
 use zeroize::Zeroizing;
 
-use crate::crypto::{ElementColumn, HashDomain, SecretScalar, Source, choose_half, hash_and_blind, shuffle};
+use crate::crypto::{
+    ChaCha20Rng, ElementColumn, HashDomain, SecretScalar, Source, choose_half, hash_and_blind, shuffle,
+};
 
 use super::ahead::{BlindedAhead, BlindedRows, Kinds};
 use super::{COLUMNS_MAX, Error, PARTS_MAX};
@@ -133,7 +134,7 @@ pub(crate) struct WireTable {
     dummies: usize,
     columns: usize,
     /// Per part and column, the numbers of the common dummies that this party chose.
-    chosen: Vec<Vec<u64>>,
+    chosen: Zeroizing<Vec<Vec<u64>>>,
     order: Zeroizing<Vec<u32>>,
     domains: Vec<HashDomain>,
     /// Rows that were blinded ahead, and until the session asks for it the scalar that did.
@@ -156,7 +157,7 @@ impl WireTable {
         let columns = entries.identifiers.len();
         let persons = entries.identifiers[0].len();
         let announced = entries.announced_total() as usize;
-        let chosen = (0..parts * columns).map(|_| choose_half(dummies, rng)).collect();
+        let chosen = Zeroizing::new((0..parts * columns).map(|_| choose_half(dummies, rng)).collect());
         let dummies = dummies as usize;
         let rows = announced + parts * columns * dummies;
         let mut order = Zeroizing::new(Vec::with_capacity(rows));

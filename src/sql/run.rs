@@ -15,8 +15,8 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::MemoryConsumer;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use zeroize::Zeroizing;
 
 use super::answer::Answer;
 use super::asker::Asker;
@@ -35,8 +35,8 @@ use crate::policy::{Account, Asked, Ended, Party, check_parts, check_question};
 use crate::psi::normalise::Normaliser;
 use crate::psi::prepare::{PreparedTable, prepare_bytes};
 use crate::psi::{
-    Aggregate, Answered, ChainLink, Entries, EntryPart, Error, Footprint, Limits, OfferTerms, Phase, Progress,
-    Question, Requester, Role, SessionId, SessionRows, WordTerms, escaped,
+    Aggregate, Answered, ChaCha20Rng, ChainLink, Entries, EntryPart, Error, Footprint, Limits, OfferTerms, Phase,
+    Progress, Question, Requester, Role, SessionId, SessionRows, WordTerms, escaped,
 };
 use crate::transport::{Observer, PhaseReport, offload};
 
@@ -491,8 +491,8 @@ pub(super) fn limits(party: &Party) -> Limits {
 
 /// A generator seeded by the operating system.
 pub(super) fn seeded() -> Result<ChaCha20Rng, Error> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut seed[..])
         .map_err(|error| Error::Environment(format!("the operating system gives no randomness: {error}")))?;
-    Ok(ChaCha20Rng::from_seed(seed))
+    Ok(ChaCha20Rng::from_seed(*seed))
 }

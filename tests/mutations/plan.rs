@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use arrow_flight::{FlightData, FlightDescriptor};
-use rand_chacha::ChaCha20Rng;
+use datafusion_psi::crypto::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::meddler::{Meddle, Place, Way};

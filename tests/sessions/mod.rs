@@ -1,12 +1,12 @@
 //! Two toy parties of real sessions: who they are, what they bring, and a budget that always grants.
 
 use arrow::array::LargeBinaryArray;
+use datafusion_psi::crypto::ChaCha20Rng;
 use datafusion_psi::dp::{Charge, Noise, QueryOutputs, Reservation, Settlement};
 use datafusion_psi::psi::{
     AnswerTerms, ChainLink, Entries, Error, FilteredRows, Limits, Offer, OfferTerms, OutputsTerms, Question, Requester,
     Responder, SessionId, ShareTerms, SizesTerms, WordTerms,
 };
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 pub(crate) const REQUESTER: &str = "publisher";

@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Args;
 use datafusion::prelude::SessionContext;
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use crate::crypto::ChaCha20Rng;
 use crate::dp::{self, OutputBudget};
 use crate::policy::{Party, Period, Share, Sizes};
 use crate::sql::open_table;

@@ -282,8 +282,8 @@ fn paragraph(text: &mut String, mark: &str, words: &str) {
 mod tests {
     use super::super::simulate::attack_all;
     use super::*;
+    use crate::crypto::ChaCha20Rng;
     use crate::dp::{Noise, OutputBudget, Ratio, default_delta, dummies};
-    use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
 
     fn subject() -> Subject {

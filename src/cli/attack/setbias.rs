@@ -10,7 +10,7 @@
 //! on most; or all groups in turn, if that serves it better. Each of a query's K columns can hold another part of the list, so T
 //! queries give K·T sizes; here they even come one after the other.
 
-use rand_chacha::ChaCha20Rng;
+use crate::crypto::ChaCha20Rng;
 
 use super::simulate::{Overlap, Rate, Setting, affordable, coin, unit};
 

@@ -27,9 +27,9 @@
 //! Sizes are drawn by inverting a table of floats. That is good enough to measure an attack, and never used for privacy: the
 //! protocol draws real subsets, and integers.
 
-use rand_chacha::ChaCha20Rng;
 use rand_core::Rng;
 
+use crate::crypto::ChaCha20Rng;
 use crate::dp::{self, Hypergeometric, Noise};
 
 use super::setbias::{self, Candidates};

@@ -7,7 +7,7 @@
 
 use super::{COLUMNS, ROWS_MAX, Seen, Shape, Table, check_all, waterfall};
 use crate::dp::{COUNT_SENSITIVITY, Clip};
-use rand_chacha::ChaCha20Rng;
+use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 const LABELS: usize = 8;

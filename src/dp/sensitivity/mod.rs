@@ -12,7 +12,7 @@
 mod labels;
 
 use super::{COUNT_SENSITIVITY, Clip};
-use rand_chacha::ChaCha20Rng;
+use chacha20::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 const ROWS_MAX: usize = 8;

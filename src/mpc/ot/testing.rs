@@ -1,6 +1,8 @@
 //! What this room's tests share.
 
-use rand_chacha::{ChaCha20Rng, rand_core::SeedableRng};
+use rand_core::SeedableRng;
+
+use crate::crypto::ChaCha20Rng;
 
 use super::{
     super::{

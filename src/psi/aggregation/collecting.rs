@@ -1,7 +1,6 @@
 //! The OT Receiver's side of one instance: the requester's, whoever owns the values.
 
-use rand_chacha::ChaCha20Rng;
-
+use crate::crypto::ChaCha20Rng;
 use crate::mpc::{
     AdditiveShares, BaseChoices, BaseReply, Binding, Challenge, Check, Choices, Message, Parameters, Payload, Receiver,
     ReceiverExtending, ReceiverPaid,

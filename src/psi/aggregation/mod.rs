@@ -47,8 +47,9 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use rand_chacha::ChaCha20Rng;
+use zeroize::Zeroizing;
 
+use crate::crypto::ChaCha20Rng;
 use crate::mpc::{
     AdditiveShares, BaseChoices, BaseReply, Binding, Challenge, Check, Choices, Corrections, FieldBits, Message,
     Misuse, OtError, Parameters, Payload, ValueOwner, WordWidth,
@@ -167,7 +168,7 @@ impl Round {
 struct Known {
     table: WireTable,
     /// By position in the peer's shuffled table: the part on the requester's end, 0 for none.
-    peer_rows_matched: Vec<u16>,
+    peer_rows_matched: Zeroizing<Vec<u16>>,
     /// Of each own word.
     ranges: Vec<OwnRange>,
 }

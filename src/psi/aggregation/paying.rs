@@ -1,7 +1,6 @@
 //! The OT Sender's side of one instance: the responder's, whoever owns the values.
 
-use rand_chacha::ChaCha20Rng;
-
+use crate::crypto::ChaCha20Rng;
 use crate::mpc::{
     AdditiveShares, BaseChoices, BaseReply, Binding, Check, Corrections, Message, Parameters, Sender,
     SenderChallenging, SenderExtending, SenderPaying, Values, WordWidth,

@@ -106,7 +106,7 @@ impl Case {
     }
 
     /// Which rows of a wire table matched, and in which part: any, since sums do not ask how.
-    fn matched(&self, role: Role) -> Vec<u16> {
+    fn matched(&self, role: Role) -> Zeroizing<Vec<u16>> {
         let mut rng = self.rng(10 + role as u64);
         let part_rows = self.agreed().part_rows();
         let part = |row: usize, drawn: u32| match role {
@@ -114,7 +114,8 @@ impl Case {
             THEIRS => (drawn / 3) as u16 % part_rows.parts() as u16 + 1,
         };
         let drawn = (0..self.table(role).rows()).map(|row| (row, rand_core::Rng::next_u32(&mut rng)));
-        drawn.map(|(row, drawn)| if drawn.is_multiple_of(3) { 0 } else { part(row, drawn) }).collect()
+        let matched = drawn.map(|(row, drawn)| if drawn.is_multiple_of(3) { 0 } else { part(row, drawn) });
+        Zeroizing::new(matched.collect())
     }
 
     /// The requester's parts: its persons cut anywhere, the fillers in the last.
@@ -168,7 +169,7 @@ impl Case {
                         their_word += 1;
                         (&theirs, &theirs_matched, (their_word - 1) * self.labels + label)
                     };
-                    let values = table.values(column, 0..table.rows()).zip(matched);
+                    let values = table.values(column, 0..table.rows()).zip(matched.iter());
                     let sum =
                         values.filter(|(_, of)| **of == part).fold(0i128, |sum, (value, _)| sum.wrapping_add(value));
                     cells.push(if wide { sum } else { sum as i64 as i128 });

@@ -8,13 +8,13 @@
 use std::ops::Range;
 
 use arrow::array::RecordBatch;
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::crypto::{
-    ElementColumn, Pads, RepeatCheck, SecretScalar, TagColumn, TagRows, check_elements, evaluate_tags, unpad_tags,
+    ChaCha20Rng, ElementColumn, Pads, RepeatCheck, SecretScalar, TagColumn, TagRows, check_elements, evaluate_tags,
+    unpad_tags,
 };
 
 use super::super::frame::binary_column;

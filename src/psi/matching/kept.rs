@@ -10,6 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use zeroize::Zeroizing;
 
 use crate::crypto::{ELEMENT_BYTES, ElementColumn, InvalidElement, RepeatCheck};
 
@@ -132,7 +133,7 @@ impl KeptColumn {
 
 fn gather(file: &dyn SpillFile, rows: &[u32]) -> Result<ElementColumn, Error> {
     // Each row with the place that it goes to.
-    let mut sorted: Vec<(u32, u32)> = rows.iter().copied().zip(0..).collect();
+    let mut sorted: Zeroizing<Vec<(u32, u32)>> = Zeroizing::new(rows.iter().copied().zip(0..).collect());
     sorted.sort_unstable();
     let mut read = vec![[0; ELEMENT_BYTES]; rows.len()];
     let chunks = read.par_chunks_mut(READ_ROWS).zip(sorted.par_chunks(READ_ROWS));
@@ -141,8 +142,8 @@ fn gather(file: &dyn SpillFile, rows: &[u32]) -> Result<ElementColumn, Error> {
         pairs.try_for_each(|(element, (row, _))| file.read_at(u64::from(*row) * ELEMENT_BYTES as u64, element))
     })?;
     let mut gathered = vec![[0; ELEMENT_BYTES]; rows.len()];
-    for (element, (_, place)) in read.into_iter().zip(sorted) {
-        gathered[place as usize] = element;
+    for (element, (_, place)) in read.into_iter().zip(&sorted[..]) {
+        gathered[*place as usize] = element;
     }
     Ok(ElementColumn::from(gathered))
 }
@@ -199,9 +200,12 @@ mod tests {
                 let column = kept(spill, &batches, announced).unwrap();
                 prop_assert_eq!(column.len(), whole.len());
                 let (held, places) = column.picked(&rows).unwrap();
-                prop_assert_eq!(held.gather(&places), whole.gather(&rows));
+                let elements = |of: &ElementColumn, rows: &[u32]| -> Vec<_> {
+                    rows.iter().map(|row| *of.element(*row as usize)).collect()
+                };
+                prop_assert_eq!(elements(&held, &places), elements(&whole, &rows));
                 prop_assert_eq!(column.slice(cut.clone()).unwrap(), whole.slice(cut.start, cut.len()));
-                let mut repeats = RepeatCheck::new();
+                let mut repeats = RepeatCheck::with_capacity(whole.len() as u32);
                 repeats.absorb(&whole);
                 prop_assert_eq!(column.repeats().unwrap().finish(), repeats.finish());
             }

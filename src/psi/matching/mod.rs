@@ -108,11 +108,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use rand_chacha::ChaCha20Rng;
+use zeroize::Zeroizing;
 
 use crate::crypto::{
-    InvalidElement, InvalidEncoding, Pads, RepeatCheck, SecretScalar, SortedTagRows, TagColumn, TagCursor, TagRows,
-    blind_draws, evaluate, evaluate_tags_of_rows, pad_rows, shuffle,
+    ChaCha20Rng, InvalidElement, InvalidEncoding, Pads, RepeatCheck, SecretScalar, SortedTagRows, TagColumn, TagCursor,
+    TagRows, blind_draws, evaluate, evaluate_tags_of_rows, pad_rows, shuffle,
 };
 
 use super::frame::{Inbound, Outbound, binary_column};
@@ -140,7 +140,7 @@ pub(crate) struct Matches {
     pub(crate) table: WireTable,
     /// Which peer rows matched, by position in the peer's shuffled table: the number of the requester's part on either end
     /// of the pair, 0 for none.
-    pub(crate) peer_rows_matched: Vec<u16>,
+    pub(crate) peer_rows_matched: Zeroizing<Vec<u16>>,
 }
 
 /// The running machine.
@@ -156,7 +156,7 @@ pub(crate) struct Matching {
     /// Where they are kept; `None` is memory.
     spill: Option<Arc<dyn Spill>>,
     /// By the peer's position: the part on the requester's end, 0 for unmatched.
-    matched: Vec<u16>,
+    matched: Zeroizing<Vec<u16>>,
     sizes: Vec<u64>,
     out_schema: SchemaRef,
     outbound: Outbound,
@@ -182,32 +182,32 @@ enum Stage {
         /// The peer's rows, looked for by its ascending tags.
         rows: TagCursor,
         last: Option<Tag>,
-        marks: Vec<u16>,
+        marks: Zeroizing<Vec<u16>>,
     },
     AskElements {
         k: u8,
         /// The unmatched peer rows in the order in which their tags are sent.
-        asked: Vec<u32>,
+        asked: Zeroizing<Vec<u32>>,
         /// Padded elements of own rows, as received.
         padded: GrowingColumn,
     },
     MarkElements {
         k: u8,
         /// The unmatched peer rows in the order in which they are sent.
-        sent: Vec<u32>,
+        sent: Zeroizing<Vec<u32>>,
         pads: Pads,
         /// The tags asked for, by their place.
         asked: TagRows,
     },
     AskReplies {
         k: u8,
-        asked: Vec<u32>,
+        asked: Zeroizing<Vec<u32>>,
         padded: KeptColumn,
         quotient: SecretScalar,
     },
     MarkReplies {
         k: u8,
-        sent: Vec<u32>,
+        sent: Zeroizing<Vec<u32>>,
         pads: Pads,
         repeats: RepeatCheck,
         /// Until all replies are there.
@@ -215,7 +215,7 @@ enum Stage {
         /// Of these, frames that are not yet among them.
         fresh: Vec<RepliesFrame>,
         /// From then on.
-        marks: Vec<u16>,
+        marks: Zeroizing<Vec<u16>>,
     },
     Finished,
 }
@@ -255,7 +255,7 @@ impl Matching {
             rng,
             peer_columns: Vec::new(),
             spill,
-            matched: vec![0; peer_rows as usize],
+            matched: Zeroizing::new(vec![0; peer_rows as usize]),
             sizes: Vec::with_capacity(columns * part_rows.parts()),
             out_schema: Arc::clone(&schema),
             outbound: Outbound::new(own_rows),
@@ -476,7 +476,7 @@ impl Matching {
                 let (own, peer) = (asked.len() as u64, sent.len() as u64);
                 let repeats = RepeatCheck::with_capacity(sent.len() as u32);
                 let replies = Some(Replies { asked, tags: tag_rows(self.tag_bytes, peer) });
-                let (fresh, marks) = (Vec::new(), Vec::new());
+                let (fresh, marks) = (Vec::new(), Zeroizing::default());
                 self.stage = Stage::MarkReplies { k, sent, pads, repeats, replies, fresh, marks };
                 self.open(Phase::Replies(k), (mark_schema(self.part_rows.parts()), own), (element_schema(), peer));
             }
@@ -510,7 +510,7 @@ impl Matching {
             }
             Role::Responder => {
                 self.open(Phase::Tags, (mark_schema(self.part_rows.parts()), own_rows), (tag_schema, own_rows));
-                let marks = Vec::with_capacity(own_rows as usize);
+                let marks = Zeroizing::new(Vec::with_capacity(own_rows as usize));
                 self.stage = Stage::MarkTags { rows: tags.cursor(), last: None, marks };
             }
         }
@@ -523,13 +523,13 @@ impl Matching {
         let Some(Replies { asked, mut tags }) = replies.take() else { return Ok(()) };
         std::mem::take(fresh).into_iter().for_each(|frame| frame.take_up(repeats, &mut tags, sent));
         let (phase, column) = (Phase::Replies(*k), *k);
-        check_repeats(std::mem::take(repeats), phase, column)?;
+        check_repeats(std::mem::replace(repeats, RepeatCheck::with_capacity(0)), phase, column)?;
         let mut rows = tags.sort().map_err(|_| PeerMisbehaved::RepeatedElement { phase, column })?.cursor();
         let reason = || "the same tag occurs twice".to_owned();
         let asked = asked
             .sort()
             .map_err(|_| PeerMisbehaved::Inconsistent { phase: Phase::Elements(column), reason: reason() })?;
-        *marks = vec![0; asked.len()];
+        *marks = Zeroizing::new(vec![0; asked.len()]);
         for (tag, place) in asked.range(0..asked.len()) {
             marks[place as usize] = mark_of(rows.find(tag), &self.part_rows, &mut self.matched);
         }
@@ -562,8 +562,9 @@ impl Matching {
             self.peer_columns[usize::from(k) - 2] = KeptColumn::empty();
         }
         let k = k + 1;
-        let mut shuffled = Vec::with_capacity(self.matched.iter().filter(|part| **part == 0).count());
-        shuffled.extend((0..).zip(&self.matched).filter(|(_, part)| **part == 0).map(|(row, _): (u32, _)| row));
+        // Exactly as many: what a vector leaves when it grows is not wiped.
+        let mut shuffled = Zeroizing::new(Vec::with_capacity(self.matched.iter().filter(|part| **part == 0).count()));
+        shuffled.extend((0..).zip(self.matched.iter()).filter(|(_, part)| **part == 0).map(|(row, _): (u32, _)| row));
         shuffle(&mut shuffled, &mut self.rng);
         let (phase, peer_unmatched) = (Phase::Elements(k), shuffled.len() as u64);
         let tag_schema = tag_schema(self.tag_bytes);

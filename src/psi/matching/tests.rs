@@ -154,9 +154,10 @@ impl AgainstResponder {
         let held = evaluate(&elements(theirs.last().unwrap()), &planter.last).unwrap();
         let mut padded = ElementColumn::concat(Vec::new());
         if columns > 1 {
-            let mut asked = evaluate_tags(&elements(&theirs[0]), &planter.first, tag_bytes).unwrap();
+            let tags = evaluate_tags(&elements(&theirs[0]), &planter.first, tag_bytes).unwrap();
+            let mut asked: Vec<&[u8]> = tags.tags().collect();
             asked.sort();
-            give(&mut responder, &[asked.as_bytes().to_vec()]).unwrap();
+            give(&mut responder, &[asked.concat()]).unwrap();
             assert_eq!(sent(&mut responder)[0].concat(), [0; ROWS], "nobody matches by the column of nulls");
             responder.advance().unwrap();
             padded = elements(&sent(&mut responder)[0]);

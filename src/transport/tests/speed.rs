@@ -11,7 +11,6 @@ use arrow::array::LargeBinaryArray;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 use super::Task;
@@ -19,8 +18,8 @@ use super::local::patient;
 use super::toy::{REQUESTER, RESPONDER};
 use crate::dp::{Charge, Noise, QueryOutputs, Reservation, Settlement};
 use crate::psi::{
-    Aggregate, AnswerTerms, ChainLink, Entries, Error, FilteredRows, Limits, Offer, OfferTerms, OutputsTerms, Phase,
-    Question, Requester, Responder, Session, SessionId, ShareTerms, SizesTerms, WordTerms,
+    Aggregate, AnswerTerms, ChaCha20Rng, ChainLink, Entries, Error, FilteredRows, Limits, Offer, OfferTerms,
+    OutputsTerms, Phase, Question, Requester, Responder, Session, SessionId, ShareTerms, SizesTerms, WordTerms,
 };
 use crate::transport::channel::{BatchReceiver, BatchSender, Channel, Counted, Exchange, Lost, as_frames, direction};
 use crate::transport::local::{Direction, Recording, pair};

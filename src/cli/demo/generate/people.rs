@@ -1,8 +1,9 @@
 //! Invented people, and how they spell what identifies them.
 
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha256};
+
+use crate::crypto::ChaCha20Rng;
 
 const GIVEN: [&str; 24] = [
     "Ada", "Ben", "Clara", "David", "Emma", "Felix", "Grace", "Hugo", "Ida", "Jonas", "Klara", "Leo", "Mia", "Noah",

@@ -139,13 +139,14 @@ impl Blocks {
     /// The digest of each lane's message (section 6.4.2); its first rows go to `digests`.
     #[inline(always)]
     pub(super) fn digest(&self, machine: Ifma, digests: &mut [[u8; 64]]) {
-        let hashed = self.compress(machine);
+        let mut hashed = self.compress(machine);
         for (lane, digest) in digests.iter_mut().enumerate().take(LANES) {
             let (words, _) = digest.as_chunks_mut();
             for (word, lanes) in words.iter_mut().zip(&hashed) {
                 *word = lanes.0[lane].to_be_bytes();
             }
         }
+        hashed.zeroize();
     }
 
     #[inline(always)]

@@ -13,6 +13,7 @@ use crate::crypto::simd::chain::{inverse as invert, invert_all, sqrt_ratio};
 use crate::crypto::simd::constants::*;
 use crate::crypto::simd::field::{Field, Mask, Stored, Sum};
 use crate::crypto::simd::point::{Addend, Completed, Extended, Projective};
+use crate::crypto::tests::cases;
 
 on_each_machine! {
     arithmetic_is_that_of_integers_modulo_p;
@@ -42,7 +43,7 @@ fn any_below<M: Open>(bounds: &[u64]) -> impl Strategy<Value = Vec<Limbs>> + use
         .prop_map(|(random, same)| if same { vec![random[0].clone(); M::LANES] } else { random })
 }
 
-fn any_limbs<M: Open>() -> impl Strategy<Value = Vec<Limbs>> {
+pub(super) fn any_limbs<M: Open>() -> impl Strategy<Value = Vec<Limbs>> {
     any_below::<M>(M::REDUCED.as_ref())
 }
 
@@ -207,15 +208,19 @@ fn check_points<M: Open>(machine: M, x: &[Limbs], y: &[Limbs]) {
     assert_numbers(&twice_dt, |i| 2u8 * &d * &m[i]);
 }
 
-/// `check` on `cases` pairs of any factors.
-fn any_factors<M: Open>(machine: M, cases: u32, check: fn(M, &[Limbs], &[Limbs])) {
-    let mut runner =
-        TestRunner::new(ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(cases) });
-    let passed = runner.run(&(any_limbs::<M>(), any_limbs::<M>()), |(x, y)| {
-        check(machine, &x, &y);
+/// `check` on as many values of `strategy` as `PROPTEST_CASES` says; on `few` where it is not set.
+pub(super) fn fuzzed<S: Strategy>(few: u32, strategy: S, check: impl Fn(S::Value)) {
+    let mut runner = TestRunner::new(ProptestConfig { source_file: Some(file!()), ..cases(few) });
+    let passed = runner.run(&strategy, |value| {
+        check(value);
         Ok(())
     });
     passed.unwrap();
+}
+
+/// `check` on pairs of any factors.
+fn any_factors<M: Open>(machine: M, few: u32, check: fn(M, &[Limbs], &[Limbs])) {
+    fuzzed(few, (any_limbs::<M>(), any_limbs::<M>()), |(x, y)| check(machine, &x, &y));
 }
 
 fn arithmetic_is_that_of_integers_modulo_p<M: Open>(machine: M) {
@@ -247,12 +252,7 @@ fn what_is_carried_may_be_anything_below_its_bound<M: Open>(machine: M) {
         check_sum(&Sum::<M>(pack(machine, limbs).0), |lane| integer::<M>(&limbs[lane]));
     };
     check(&vec![vec![(1 << 63) - 1; M::BITS.len()]; M::LANES]);
-    let mut runner = TestRunner::new(ProptestConfig { source_file: Some(file!()), ..ProptestConfig::with_cases(256) });
-    let passed = runner.run(&any_below::<M>(&vec![1 << 63; M::BITS.len()]), |limbs| {
-        check(&limbs);
-        Ok(())
-    });
-    passed.unwrap();
+    fuzzed(256, any_below::<M>(&vec![1 << 63; M::BITS.len()]), |limbs| check(&limbs));
 }
 
 fn masks_are_of_whole_lanes<M: Open>(machine: M) {

@@ -5,13 +5,12 @@
 #![allow(clippy::print_stdout, reason = "tests that were passed over say so; times are there to be read")]
 
 use curve25519_dalek::scalar::Scalar;
-use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use sha2::{Digest, Sha512};
 
 use super::*;
-use crate::crypto::HashDomain;
 use crate::crypto::kernel::{BLOCK_ROWS, Dalek};
+use crate::crypto::{ChaCha20Rng, HashDomain};
 
 /// Each function as a test of each machine.
 macro_rules! on_each_machine {
@@ -31,6 +30,7 @@ macro_rules! on_each_machine {
 
 mod arithmetic;
 mod figures;
+mod fuzz;
 mod numbers;
 mod oracle;
 mod secrets;

@@ -5,8 +5,8 @@ use super::super::exact::{Bits, Source};
 use super::super::tails::normal_within;
 use super::{gaussian, laplace, probability, ratio, weights};
 use crate::dp::{Noise, pad_fillers};
+use chacha20::ChaCha20Rng;
 use num_bigint::BigUint;
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
 

@@ -3,8 +3,8 @@
 use super::super::NOISE_TAIL_MAX;
 use super::{gaussian, laplace, probability, weights};
 use crate::dp::{Clip, Noise, Ratio, word_width};
+use chacha20::ChaCha20Rng;
 use proptest::prelude::*;
-use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 /// P(|X| ≤ w), by summing.

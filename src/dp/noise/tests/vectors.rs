@@ -4,7 +4,7 @@
 use super::super::{NoiseError, QueryOutputs};
 use super::{gaussian, laplace, ratio};
 use crate::dp::{Noise, pad_fillers};
-use rand_chacha::ChaCha20Rng;
+use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 /// The first draws from ChaCha20 with the seed 0, 1, …, 31.
