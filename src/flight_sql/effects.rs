@@ -143,7 +143,7 @@ fn gone(context: &SessionContext, plan: &LogicalPlan) -> Option<String> {
         LogicalPlan::Statement(Statement::Deallocate(prepared)) => Some(format!("statement {}", prepared.name)),
         LogicalPlan::Ddl(DdlStatement::DropCatalogSchema(schema)) => Some(match &schema.name {
             SchemaReference::Bare { schema } => schema_key(context, None, schema),
-            SchemaReference::Full { schema, catalog } => schema_key(context, Some(catalog), schema),
+            SchemaReference::Full { schema, catalog } => schema_key(context, Some(catalog.as_ref()), schema),
         }),
         _ => None,
     }

@@ -6,7 +6,7 @@ use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::psi::frame::check_schema;
-use crate::psi::{Error, PeerMisbehaved, Phase, one_line};
+use crate::psi::{Error, PeerMisbehaved, Phase, escaped, one_line};
 
 use super::VERSION;
 
@@ -112,10 +112,7 @@ impl Fields {
     pub(super) fn finish(mut self) -> Result<(), Error> {
         match self.pairs.next() {
             None => Ok(()),
-            Some((name, _)) => {
-                let name: String = name.chars().filter(|c| c.is_ascii_graphic()).collect();
-                Err(self.wrong(&name, "is unknown, repeated or out of order"))
-            }
+            Some((name, _)) => Err(self.wrong(&escaped(&name, 32), "is unknown, repeated or out of order")),
         }
     }
 
