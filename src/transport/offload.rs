@@ -118,7 +118,9 @@ mod tests {
         let end = Arc::new(Barrier::new(2 * threads + 2));
         let meet = || {
             let end = Arc::clone(&end);
-            move || drop(end.wait())
+            move || {
+                end.wait();
+            }
         };
         let tables: Vec<_> = (0..threads).map(|_| Task::start(prepare(meet()))).collect();
         let books: Vec<_> = (0..threads + 1).map(|_| Task::start(block(meet()))).collect();
