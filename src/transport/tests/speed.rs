@@ -3,6 +3,8 @@
 //!
 //! `RAYON_NUM_THREADS=2 ROWS=200000 COLUMNS=1 cargo test --release one_party -- --ignored --nocapture`
 
+#![allow(clippy::print_stdout, reason = "it measures, and says what")]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
