@@ -36,8 +36,6 @@ const EVEN_MASK: u64 = (1 << 26) - 1;
 const ODD_MASK: u64 = (1 << 25) - 1;
 /// Limbs of a factor are below these.
 pub(in crate::crypto::simd) const REDUCED: Integers = by_parity((1 << 26) + (1 << 17), (1 << 25) + (1 << 17));
-/// The limbs of p.
-pub(in crate::crypto::simd) const P: Integers = multiple_of_p(1);
 /// The multiple of p that exceeds products.
 pub(super) const ABOVE: u64 = 1 << 34;
 
