@@ -109,7 +109,7 @@ impl<M: Machine> Step<M> for LookUps<'_, M> {
 
 fn time_does_not_tell_scalars_or_digits_apart<M: Open>(machine: M) {
     const RUNS: usize = 200_000;
-    // Five times what a machine that others use shows where there is nothing.
+    // Twice the most that was seen of code without a difference, on a machine that others use.
     const BOUND: f64 = 30.0;
     let mut found = Vec::new();
     let mut rng = rng(82);
