@@ -84,17 +84,18 @@
 //! | the same, a scalar per row ([`pad_rows`], without making ρ) | 2.63 | 12.2 | 17.2 | – |
 //! | hash, map, multiply, encode ([`hash_and_blind`]) | **2.87** | **13.2** | 20.8 | 31.0 |
 //!
-//! So `simd` is worth a factor of 7 where dalek has IFMA too, and of 11 against its AVX2 code; four at a time, where there is AVX2 alone, of 2.3. The columns of dalek are
-//! its own best use, in blocks; row by row it takes 3 µs more. A chunk of fewer than eight rows takes the time of
-//! eight, so a single row 26 µs where dalek takes 22.
+//! So eight at a time are worth a factor of 7 where dalek has IFMA too, and of 11 against its AVX2 code; four at a time, where
+//! there is AVX2 alone, of 2.3. The columns of dalek are its own best use, in blocks; row by row it takes 3 µs more. A
+//! chunk of fewer than eight rows takes the time of eight, so a single row 26 µs where dalek takes 22.
 //!
 //! For a group of eight a double takes 188 cycles, of which 163 are the multipliers' at two `vpmadd52` each, and one of the
 //! 64 look-ups 90, of which 80 are for reading the table. Tried without gain: two groups interleaved in the
-//! multiplication (2.5 µs instead of 2.2), look-ups cut up between the doublings, shifts in the place of `vpmullq`.
+//! multiplication (2.5 µs instead of 2.2), look-ups cut up between the doublings, shifts in the place of `vpmullq`. For a group of four on AVX2 a double takes 455
+//! cycles, of which some 360 are what its instructions need at four each cycle, and a look-up 110.
 //!
 //! Identifiers, emptied entries, nulls and dummies agree within 2 % (minima of 60 runs on a busy machine).
 //!
-//! curve25519-dalek's own AVX-512 IFMA code, the second column, is compiled in only if the *compile-time* target has
+//! curve25519-dalek's own AVX-512 IFMA code, the third column, is compiled in only if the *compile-time* target has
 //! `avx512ifma` and `avx512vl`, or if the cfg `curve25519_dalek_backend="avx512"` asks for it, as
 //! `.cargo/config.toml` does. That matters to what is left to dalek alone: `DATAFUSION_PSI_KERNEL=portable` and the
 //! base oblivious transfers.
