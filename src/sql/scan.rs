@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_batch_without_rows_or_a_filter_that_is_no_boolean_passes_nothing() {
         let fails = (lit(10_i64) / lit(0_i64)).gt(lit(2_i64));
-        assert_eq!(both(&fails, &rows(vec![], vec![])), [vec![], vec![]]);
+        assert_eq!(both(&fails, &rows(vec![], vec![])), [const { Vec::<bool>::new() }; 2]);
         assert_eq!(both(&col("n"), &rows(vec![Some(1); 3], vec![None; 3])), [[false; 3], [false; 3]]);
     }
 

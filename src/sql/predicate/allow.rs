@@ -239,9 +239,11 @@ fn function(call: &ScalarFunction) -> Result<(), String> {
     match rest {
         Arguments::Any => Ok(()),
         Arguments::LiteralCharacters => {
-            let text =
-                |argument: &Expr| literal(argument).map(|value| value.try_as_str().flatten().unwrap_or_default());
-            if later().all(|argument| text(argument).is_some_and(|text| text.len() <= TRIM_BYTES_MAX)) {
+            let short = |argument: &Expr| {
+                let text = literal(argument).map(|value| value.try_as_str().flatten().unwrap_or_default());
+                text.is_some_and(|text| text.len() <= TRIM_BYTES_MAX)
+            };
+            if later().all(short) {
                 Ok(())
             } else {
                 Err(format!("{name} takes literal text of at most {TRIM_BYTES_MAX} bytes as the characters to trim"))
