@@ -1,10 +1,11 @@
 //! What reading a filter, and evaluating it, may cost: bounds that hold whatever a peer writes.
 //!
 //! The engine was made for statements of its own user, whom nobody has to keep from wasting their time. Three things in it
-//! grow exponentially with the nesting of a short text, and one with a pattern:
+//! grow exponentially with the nesting of a short text, one with a pattern, and several exhaust a thread's stack:
 //!
 //! | what | why | bound |
 //! |---|---|---|
+//! | everything up to the simplified filter | `a = a = a …`, `a::int::int …` and `INTERVAL INTERVAL …` make trees as deep as the text is long | [`with_room`]; [`DEPTH_MAX`] for what is accepted |
 //! | parsing | `CAST(`, `TRIM(`, `NOT (` and others are tried twice where what follows is no SQL | [`CALLS_DEEP_MAX`] |
 //! | the type of a CASE | whether it can be NULL is asked several times of a CASE in its conditions | [`CASES_DEEP_MAX`] |
 //! | simplifying | BETWEEN, `coalesce`, `nvl`, CASE are written out, with copies of what they hold | [`GROWN_MAX`] |
@@ -21,10 +22,18 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
 
 use super::allow::literal;
+use crate::policy::NotAllowed;
 
-/// How deep calls may be nested, `CAST (…)`, `IN (…)` and `NOT (…)` among them: at two or three attempts each, the parser
-/// still ends at once.
-const CALLS_DEEP_MAX: usize = 12;
+/// How deep calls may be nested, `CAST (…)`, `IN (…)` and `NOT (…)` among them, and how many INTERVALs there may be: at two
+/// or three attempts each, the parser still ends at once.
+const CALLS_DEEP_MAX: usize = 8;
+
+/// How deep the tree of an accepted filter may be, in terms: evaluating it takes a frame of the stack for each, on threads
+/// with stacks of 2 MiB.
+const DEPTH_MAX: usize = 500;
+
+/// The stack on which texts are read: 16 KiB for each of their bytes. It is memory only where it is used.
+const STACK_BYTES: usize = 256 << 20;
 
 /// How deep CASE may be nested.
 const CASES_DEEP_MAX: usize = 8;
@@ -39,6 +48,16 @@ const PATTERN_BYTES_MAX: usize = 1000;
 /// The most `%` and `_` of all patterns of a filter, beside those at either end of one.
 const WILDCARDS_MAX: usize = 100;
 
+/// Runs what recurses as deep as a text is long on a stack of its own: exhausting one's own would end the process. A panic
+/// comes back as a refusal.
+pub(super) fn with_room<T: Send>(work: impl FnOnce() -> Result<T, NotAllowed> + Send) -> Result<T, NotAllowed> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("filter".to_owned()).stack_size(STACK_BYTES);
+        let reader = thread.spawn_scoped(scope, work).map_err(|error| format!("no thread to read it: {error}"))?;
+        reader.join().unwrap_or_else(|_| Err("it cannot be read".to_owned().into()))
+    })
+}
+
 /// Refuses a text that the parser might take long for.
 pub(super) fn check_text(text: &str) -> Result<(), String> {
     // A text that cannot be cut into tokens is refused by the parser, which says why.
@@ -52,12 +71,14 @@ pub(super) fn check_text(text: &str) -> Result<(), String> {
             Token::LParen => {
                 open.push(after_word);
                 calls += usize::from(after_word);
-                if calls > CALLS_DEEP_MAX {
-                    return Err(format!("functions, casts and lists are nested more than {CALLS_DEEP_MAX} deep"));
-                }
             }
+            // It holds what follows without a parenthesis, and so is never closed.
+            Token::Word(word) if word.keyword == Keyword::INTERVAL => calls += 1,
             Token::RParen => calls -= usize::from(open.pop().unwrap_or(false)),
             _ => {}
+        }
+        if calls > CALLS_DEEP_MAX {
+            return Err(format!("functions, casts and lists are nested more than {CALLS_DEEP_MAX} deep"));
         }
         // Around these two a parenthesis only groups: machines write one per term.
         after_word = matches!(&token, Token::Word(word) if !matches!(word.keyword, Keyword::AND | Keyword::OR));
@@ -90,18 +111,21 @@ impl Visitor for Cases {
     }
 }
 
-/// Refuses what simplifying might write out into very much.
+/// Refuses what simplifying might write out into very much, and what is too deep to evaluate.
 pub(super) fn check_growth(expr: &Expr) -> Result<(), String> {
-    // Each term with the number of copies of it; no recursion, so that no depth exhausts the stack.
-    let (mut due, mut grown) = (vec![(expr, 1_usize)], 0_usize);
-    while let Some((term, copies)) = due.pop() {
+    // Each term with the number of copies of it, and its depth.
+    let (mut due, mut grown) = (vec![(expr, 1_usize, 1)], 0_usize);
+    while let Some((term, copies, depth)) = due.pop() {
+        if depth > DEPTH_MAX {
+            return Err(format!("a filter whose terms are nested more than {DEPTH_MAX} deep is too long"));
+        }
         grown = grown.saturating_add(copies);
         if grown > GROWN_MAX {
             return Err(format!("a filter of more than {GROWN_MAX} terms, once it is written out, is too long"));
         }
         let mut place = 0;
         let visited = term.apply_children(|child| {
-            due.push((child, copies.saturating_mul(copied(term, place))));
+            due.push((child, copies.saturating_mul(copied(term, place)), depth + 1));
             place += 1;
             Ok(TreeNodeRecursion::Continue)
         });

@@ -28,7 +28,7 @@ use datafusion::sql::unparser::Unparser;
 
 use self::allow::{Scope, soften, walk};
 pub(super) use self::allow::{decimal, integer_digits, is_text, is_wider_integer};
-use self::cost::{check_cases, check_growth, check_text};
+use self::cost::{check_cases, check_growth, check_text, with_room};
 use self::probe::check_types;
 pub(super) use self::probe::evaluated;
 use crate::policy::{NotAllowed, check_filter_column};
@@ -84,6 +84,10 @@ fn read(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, NotA
         return Err(format!("its text has {} bytes, more than {FILTER_BYTES_MAX}", text.len()).into());
     }
     check_text(text)?;
+    with_room(|| read_bounded(text, columns, filter_on))
+}
+
+fn read_bounded(text: &str, columns: &Schema, filter_on: &[String]) -> Result<Expr, NotAllowed> {
     let schema = filter_schema(columns, filter_on)?;
     let parsed = PARSER
         .sql_to_expr_with_alias(text, &Dialect::Generic)

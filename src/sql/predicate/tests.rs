@@ -295,21 +295,49 @@ fn what_would_cost_too_much_is_refused_before_it_does() {
         (vec![format!("category LIKE 'a{}'", "%b".repeat(26)); 4].join(" OR days = 1 OR "), "more than 100 wildcards"),
         (format!("btrim(category, '{}') = 'a'", "x".repeat(101)), "at most 100 bytes"),
         // The parser would try these twice at each depth, since what they hold is no SQL.
-        (nested("TRIM(", "= =", ")", 40), "nested more than 12 deep"),
-        (nested("CAST(", "= =", " AS INT)", 40), "nested more than 12 deep"),
-        (nested("NOT (", "= =", ")", 40), "nested more than 12 deep"),
+        (nested("TRIM(", "= =", ")", 40), "nested more than 8 deep"),
+        (nested("CAST(", "= =", " AS INT)", 40), "nested more than 8 deep"),
+        (nested("NOT (", "= =", ")", 40), "nested more than 8 deep"),
         (nested("[", "= =", "]", 40), "arrays and maps"),
-        (nested("TRIM(", "= =", ")", 12), "no condition in SQL"),
+        (nested("POSITION(", "= =", ")", 8), "no condition in SQL"),
         // Types and copies that would double at each depth.
         (nested("CASE WHEN ", "member", " THEN member END", 9), "CASE is nested more than 8 deep"),
         (nested("CASE WHEN ", "member", " = member THEN member END", 8), "once it is written out"),
-        (nested("coalesce(", "category", ", \"Odd Name\")", 12) + " = 'x'", "once it is written out"),
+        (nested("coalesce(", "category", ", \"Odd Name\", 'y')", 8) + " = 'x'", "once it is written out"),
         (nested("(", "member", " BETWEEN member AND member)", 15), "once it is written out"),
         (nested("(", "member", " IN (member, NOT member, member))", 11), "once it is written out"),
     ];
     for (text, reason) in refused {
         let error = parse(&text).map(|filter| panic!("accepted: {text:.100} as {filter}")).unwrap_err().to_string();
         assert!(error.contains(reason), "{text:.100}: {error}");
+    }
+}
+
+#[test]
+fn texts_that_are_trees_as_deep_as_they_are_long_are_refused_and_end_no_process() {
+    let long =
+        |first: &str, then: &str| format!("{first}{}", then.repeat((FILTER_BYTES_MAX - first.len()) / then.len()));
+    for text in [
+        long("days", "=days"),
+        long("select", "+1"),
+        long("category", "||''"),
+        long("member", "::bool"),
+        long("member", " IS NULL"),
+        long("", "INTERVAL "),
+        long("", "NOT "),
+        long("", "CASE "),
+        long("", "DATE "),
+        long("days = 1", " AND member"),
+        long("paid_at", " AT TIME ZONE 'UTC'"),
+        long("category", " COLLATE a"),
+        long("", "("),
+        long("", "a."),
+        vec!["member"; 900].join(" = "),
+        vec!["days = 1"; 501].join(" = "),
+    ] {
+        let reader =
+            std::thread::Builder::new().stack_size(2 << 20).spawn(move || parse(&text).unwrap_err().to_string());
+        assert!(reader.unwrap().join().unwrap().starts_with("filter refused: "));
     }
 }
 
@@ -328,8 +356,8 @@ fn what_is_within_the_limits_is_read_and_evaluated() {
         nested("(", "member", " OR days = 1) AND category LIKE 'a%'", 20),
         nested("CASE WHEN ", "member", " THEN member END", 4),
         nested("coalesce(", "category", ", \"Odd Name\")", 4) + " = 'x'",
-        nested("lower(", "category", ")", 12) + " = 'x'",
-        nested("NOT (", "member", " OR days = 1)", 12),
+        nested("lower(", "category", ")", 8) + " = 'x'",
+        nested("NOT (", "member", " OR days = 1)", 8),
         format!("CASE {} ELSE false END", "WHEN days = 1 THEN true WHEN days = 2 THEN false ".repeat(20)),
     ] {
         let filter = parse(&text).unwrap_or_else(|error| panic!("{text:.100}: {error}"));
