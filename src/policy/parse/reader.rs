@@ -217,7 +217,8 @@ impl<'s, 'd> Value<'s, 'd> {
         if names::is_column(text) {
             Ok(text.to_owned())
         } else {
-            Err(self.error("is no column's name", "a column's name has 1 to 256 bytes that show as they are on one line"))
+            Err(self
+                .error("is no column's name", "a column's name has 1 to 256 bytes that show as they are on one line"))
         }
     }
 

@@ -261,9 +261,8 @@ fn identifiers(value: &Value<'_, '_>) -> Result<Vec<Identifier>, ConfigError> {
         let entry = entry.example(example);
         let name = entry.name().to_owned();
         if !names::is_column(&name) {
-            return Err(
-                entry.key_error("is no identifier's name", "a name has 1 to 256 bytes that show as they are on one line")
-            );
+            return Err(entry
+                .key_error("is no identifier's name", "a name has 1 to 256 bytes that show as they are on one line"));
         }
         let (columns, normaliser) = if entry.is_text() {
             (vec![name.clone()], normaliser(&entry)?)
@@ -321,9 +320,10 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
         let entry = entry.example("amount = { min = 0, max = 500, max_rows = 20 }");
         let column = entry.name().to_owned();
         if !names::is_column(&column) {
-            return Err(
-                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes that show as they are on one line")
-            );
+            return Err(entry.key_error(
+                "is no column's name",
+                "a column's name has 1 to 256 bytes that show as they are on one line",
+            ));
         }
         let section = entry.section(entry.title(), AGGREGATE)?;
         let clip = clip(&section)?;
@@ -390,9 +390,10 @@ fn groups(value: &Value<'_, '_>) -> Result<Vec<GroupBy>, ConfigError> {
         let entry = entry.example("category = [\"toys\", \"books\", \"garden\"]");
         let column = entry.name().to_owned();
         if !names::is_column(&column) {
-            return Err(
-                entry.key_error("is no column's name", "a column's name has 1 to 256 bytes that show as they are on one line")
-            );
+            return Err(entry.key_error(
+                "is no column's name",
+                "a column's name has 1 to 256 bytes that show as they are on one line",
+            ));
         }
         let labels = entry.distinct(false, |label| {
             let text = label.label()?;
