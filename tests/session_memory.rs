@@ -21,7 +21,7 @@ use sessions::{entries, requester, responder, word};
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
 /// What does not grow with the tables: frames on their way, one open round of oblivious transfers, blocks of each thread.
-const CONSTANT: u64 = 3 << 20;
+const CONSTANT: u64 = 2 << 20;
 
 fn deliver<F: Session, T: Session>(from: &mut F, to: &mut T, ended: &mut bool) {
     while !*ended {
@@ -92,7 +92,7 @@ fn sessions_take_what_they_have_set_aside_and_no_more() {
     // Pools of threads and tables of constants come once.
     measured(2, 2000, 2000);
     for (columns, asking, answering) in
-        [(1, 40_000, 40_000), (3, 20_000, 20_000), (2, 2_000, 40_000), (2, 40_000, 2_000)]
+        [(1, 20_000, 20_000), (3, 10_000, 10_000), (2, 1_000, 20_000), (2, 20_000, 1_000)]
     {
         let (taken, aside) = measured(columns, asking, answering);
         eprintln!("{columns} identifiers, {asking} against {answering}: {taken} bytes taken, {aside} set aside");

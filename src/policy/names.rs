@@ -1,6 +1,5 @@
 //! Which names a policy may give, and which known name a misspelt one probably meant.
 
-pub(super) use crate::psi::is_column;
 use crate::psi::one_line;
 
 /// The most bytes of a name that a policy gives (a party, peer, table or population).

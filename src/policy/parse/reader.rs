@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::super::decimal::Decimal;
 use super::super::error::ConfigError;
 use super::super::names;
+use crate::psi::is_column;
 
 /// The text that is being read, and the name of its file.
 #[derive(Clone, Copy)]
@@ -214,7 +215,7 @@ impl<'s, 'd> Value<'s, 'd> {
     /// A column's name.
     pub(super) fn column_name(&self) -> Result<String, ConfigError> {
         let text = self.text()?;
-        if names::is_column(text) {
+        if is_column(text) {
             Ok(text.to_owned())
         } else {
             Err(self

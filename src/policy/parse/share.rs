@@ -1,7 +1,7 @@
 //! `[[share]]` and `[[ask]]`.
 
 use crate::psi::normalise::{Normaliser, NormaliserNameError};
-use crate::psi::{COLUMNS_MAX, FilteredRows, LABELS_MAX, PARTS_MAX};
+use crate::psi::{COLUMNS_MAX, FilteredRows, LABELS_MAX, PARTS_MAX, is_column};
 
 use super::super::decimal::Decimal;
 use super::super::error::ConfigError;
@@ -260,7 +260,7 @@ fn identifiers(value: &Value<'_, '_>) -> Result<Vec<Identifier>, ConfigError> {
     for entry in value.names()? {
         let entry = entry.example(example);
         let name = entry.name().to_owned();
-        if !names::is_column(&name) {
+        if !is_column(&name) {
             return Err(entry
                 .key_error("is no identifier's name", "a name has 1 to 256 bytes that show as they are on one line"));
         }
@@ -319,7 +319,7 @@ fn aggregates(value: &Value<'_, '_>) -> Result<Vec<AggregateRule>, ConfigError> 
     for entry in value.names()? {
         let entry = entry.example("amount = { min = 0, max = 500, max_rows = 20 }");
         let column = entry.name().to_owned();
-        if !names::is_column(&column) {
+        if !is_column(&column) {
             return Err(entry.key_error(
                 "is no column's name",
                 "a column's name has 1 to 256 bytes that show as they are on one line",
@@ -389,7 +389,7 @@ fn groups(value: &Value<'_, '_>) -> Result<Vec<GroupBy>, ConfigError> {
     for entry in value.names()? {
         let entry = entry.example("category = [\"toys\", \"books\", \"garden\"]");
         let column = entry.name().to_owned();
-        if !names::is_column(&column) {
+        if !is_column(&column) {
             return Err(entry.key_error(
                 "is no column's name",
                 "a column's name has 1 to 256 bytes that show as they are on one line",
