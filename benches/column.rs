@@ -112,7 +112,7 @@ fn verbs(_: &mut Criterion) {
 }
 
 /// Set to anything, keeps this run's ratios for later ones to be held against: `verbs.csv`, a kernel and a verb a line. They
-/// are of one processor and of curve25519-dalek as Cargo builds it without flags.
+/// are of one processor and of curve25519-dalek as `.cargo/config.toml` of a checkout has it built.
 const SAVE: &str = "DATAFUSION_PSI_BENCH_SAVE";
 const SAVED_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/verbs.csv");
 /// What is no noise any more.
